@@ -1,0 +1,1 @@
+"""Training of the bundled backbone: `python -m models.training --tiles DIR --out DIR`."""
