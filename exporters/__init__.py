@@ -1,0 +1,1 @@
+"""Checkpoint to graph: finding, checking and loading weights; writing ONNX; comparing with the source model."""
