@@ -1,0 +1,265 @@
+"use strict";
+
+/* The map of pairs: a row per photograph a, a column per photograph b, in groups of one altitude. */
+(function () {
+  const { el, t } = Report;
+  const { layout, paint, legend, bytes, ground } = Report.cells;
+  const MARGIN = { left: 92, top: 34 };
+  const LARGEST = 120;
+  const MODES = ["inliers", "share", "similarity", "verdict"];
+  let mode = "inliers";
+
+  Report.pages.map = function () {
+    const plan = layout();
+    const pairs = Report.get("pairs");
+    const view = { scale: 1, x: 0, y: 0 };
+    const cursor = { row: 0, col: 0, shown: false };
+    let painted = paint(mode);
+    let dragged = null;
+    let fitted = true;
+    const canvas = el("canvas.plate", { id: "map", tabindex: "0", role: "application", "aria-label": t("map_label"), "aria-describedby": "map-status" });
+    const status = el("p.status", { id: "map-status", "aria-live": "polite" }, t("map_help"));
+    const stage = el("div.map-stage", {}, canvas);
+    const legendPlace = el("div", {}, legend(painted));
+    const area = () => ({ width: stage.clientWidth - MARGIN.left - 12, height: stage.clientHeight - MARGIN.top - 12 });
+    const fitScale = () => Math.min(LARGEST, area().width / plan.cols.length, area().height / plan.rows.length);
+    const pairAt = (row, col) => plan.cells.get(row * plan.cols.length + col);
+
+    function fit() {
+      Object.assign(view, { scale: fitScale(), x: 0, y: 0 });
+      fitted = true;
+      draw();
+    }
+
+    function clampView() {
+      const limit = (offset, cells, room) => Math.min(0, Math.max(offset, Math.min(0, room - cells * view.scale)));
+      view.x = limit(view.x, plan.cols.length, area().width);
+      view.y = limit(view.y, plan.rows.length, area().height);
+    }
+
+    function zoom(factor, x, y) {
+      const scale = Math.min(LARGEST, Math.max(fitScale(), view.scale * factor));
+      view.x = x - ((x - view.x) * scale) / view.scale;
+      view.y = y - ((y - view.y) * scale) / view.scale;
+      view.scale = scale;
+      fitted = scale <= fitScale();
+      draw();
+    }
+
+    const draw = Report.parts.perFrame(() => {
+      if (!canvas.isConnected) return;
+      clampView();
+      const context = Report.parts.prepare(canvas, stage.clientWidth, stage.clientHeight);
+      drawCells(context);
+      drawLabels(context);
+      if (cursor.shown) drawCursor(context);
+    });
+
+    function drawCells(context) {
+      const ratio = window.devicePixelRatio || 1;
+      const [width, height] = [Math.round(area().width * ratio), Math.round(area().height * ratio)];
+      if (width < 1 || height < 1) return;
+      const image = context.createImageData(width, height);
+      const target = new Uint32Array(image.data.buffer);
+      const [scale, x, y] = [view.scale * ratio, view.x * ratio, view.y * ratio];
+      const gap = scale >= 7 ? 1 : 0;
+      const block = (row, col, colour) => {
+        const [left, top] = [Math.round(col * scale + x), Math.round(row * scale + y)];
+        const right = Math.min(width, Math.max(left + 1, Math.round((col + 1) * scale + x) - gap));
+        const bottom = Math.min(height, Math.max(top + 1, Math.round((row + 1) * scale + y) - gap));
+        if (right <= 0 || bottom <= 0) return;
+        for (let line = Math.max(0, top); line < bottom; line += 1) target.fill(colour, line * width + Math.max(0, left), line * width + right);
+      };
+      const empty = bytes(ground().panel);
+      const right = Math.min(width, Math.round(plan.cols.length * scale + x));
+      const bottom = Math.min(height, Math.round(plan.rows.length * scale + y));
+      for (let line = 0; line < bottom; line += 1) target.fill(empty, line * width, line * width + right);
+      for (const at of painted.order) block(plan.row[at], plan.col[at], painted.pixels[at]);
+      context.putImageData(image, Math.round(MARGIN.left * ratio), Math.round(MARGIN.top * ratio));
+      if (view.scale >= 36) drawValues(context);
+    }
+
+    function drawValues(context) {
+      context.font = "600 12px " + getComputedStyle(document.body).fontFamily;
+      context.textAlign = "center";
+      context.textBaseline = "middle";
+      const { width, height } = area();
+      for (let at = 0; at < plan.row.length; at += 1) {
+        const [x, y] = [(plan.col[at] + 0.5) * view.scale + view.x, (plan.row[at] + 0.5) * view.scale + view.y];
+        if (x < 0 || y < 0 || x > width || y > height) continue;
+        const value = painted.values[at];
+        if (Number.isNaN(value)) continue;
+        const part = (value - painted.low) / (painted.high - painted.low);
+        const bright = mode === "verdict" ? Report.format.samePlace(value) : (mode === "similarity" ? part : Math.sqrt(part)) > 0.55;
+        context.fillStyle = bright ? "#0c0e10" : "#f0f3f7";
+        const text = mode === "verdict" ? Report.format.certainty(value) : mode === "inliers" ? String(value) : mode === "share" ? Math.round(100 * value) + "%" : value.toFixed(2);
+        context.fillText(text, MARGIN.left + x, MARGIN.top + y);
+      }
+    }
+
+    function drawLabels(context) {
+      context.font = "13px " + getComputedStyle(document.body).fontFamily;
+      context.fillStyle = ground().dim;
+      context.strokeStyle = ground().bright;
+      context.textBaseline = "middle";
+      const { width, height } = area();
+      const within = (group, offset, room) => {
+        const from = Math.max(0, group.from * view.scale + offset);
+        const to = Math.min(room, group.to * view.scale + offset);
+        return to - from > 0 ? { from, to, middle: (from + to) / 2 } : null;
+      };
+      const label = (text, x, y, room) => {
+        let shown = text;
+        while (shown.length > 1 && context.measureText(shown).width > room) shown = shown.slice(0, -2) + "…";
+        if (context.measureText(shown).width <= room) context.fillText(shown, x, y);
+      };
+      context.textAlign = "center";
+      let last = -Infinity;
+      for (const group of plan.colGroups) {
+        const span = within(group, view.x, width);
+        if (!span) continue;
+        if (span.to - span.from > 14) label(group.name, MARGIN.left + span.middle, MARGIN.top / 2, span.to - span.from - 4);
+        if (group.from && span.from > 0 && span.from - last > 3) line(MARGIN.left + span.from, MARGIN.top - 8, MARGIN.left + span.from, MARGIN.top + Math.min(height, plan.rows.length * view.scale));
+        last = span.from;
+      }
+      context.textAlign = "right";
+      last = -Infinity;
+      for (const group of plan.rowGroups) {
+        const span = within(group, view.y, height);
+        if (!span) continue;
+        if (span.to - span.from > 12) label(group.name, MARGIN.left - 12, MARGIN.top + span.middle, MARGIN.left - 18);
+        if (group.from && span.from > 0 && span.from - last > 3) line(MARGIN.left - 8, MARGIN.top + span.from, MARGIN.left + Math.min(width, plan.cols.length * view.scale), MARGIN.top + span.from);
+        last = span.from;
+      }
+      function line(x0, y0, x1, y1) {
+        context.globalAlpha = 0.6;
+        context.lineWidth = 1;
+        context.beginPath();
+        context.moveTo(Math.round(x0) - 0.5, Math.round(y0) - 0.5);
+        context.lineTo(Math.round(x1) - 0.5, Math.round(y1) - 0.5);
+        context.stroke();
+        context.globalAlpha = 1;
+      }
+    }
+
+    function drawCursor(context) {
+      const size = Math.max(5, view.scale);
+      const x = MARGIN.left + (cursor.col + 0.5) * view.scale + view.x - size / 2;
+      const y = MARGIN.top + (cursor.row + 0.5) * view.scale + view.y - size / 2;
+      context.lineWidth = 2;
+      context.strokeStyle = ground().bright;
+      context.strokeRect(x, y, size, size);
+    }
+
+    function tell() {
+      const images = Report.get("run").images;
+      const row = pairAt(cursor.row, cursor.col);
+      const name = images[plan.rows[cursor.row]].key + " → " + images[plan.cols[cursor.col]].key;
+      if (row === undefined) {
+        status.textContent = name + "  ·  " + t("not_matched");
+        return;
+      }
+      const { whole, number } = Report.format;
+      const found = pairs.i[row] < 0 ? t("no_model") : whole(pairs.i[row]) + " " + t("inliers");
+      const verdict = Report.parts.verdict(row);
+      status.textContent = [name, found, whole(pairs.m[row]) + " " + t("matches"), t("similarity") + " " + number(pairs.c[row], 3), verdict].filter(Boolean).join("  ·  ");
+    }
+
+    function cellAt(event) {
+      const box = canvas.getBoundingClientRect();
+      const [x, y] = [event.clientX - box.left - MARGIN.left, event.clientY - box.top - MARGIN.top];
+      const [col, row] = [Math.floor((x - view.x) / view.scale), Math.floor((y - view.y) / view.scale)];
+      const inside = x >= 0 && y >= 0 && row >= 0 && col >= 0 && row < plan.rows.length && col < plan.cols.length;
+      return { x, y, row, col, inside };
+    }
+
+    function moveTo(row, col) {
+      cursor.row = Math.min(plan.rows.length - 1, Math.max(0, row));
+      cursor.col = Math.min(plan.cols.length - 1, Math.max(0, col));
+      cursor.shown = true;
+      tell();
+      draw();
+    }
+
+    function open() {
+      const row = pairAt(cursor.row, cursor.col);
+      if (row !== undefined) location.hash = "#/pair/" + row;
+    }
+
+    canvas.addEventListener("wheel", (event) => {
+      event.preventDefault();
+      const { x, y } = cellAt(event);
+      zoom(Math.exp(-event.deltaY * (event.deltaMode ? 0.05 : 0.0015)), x, y);
+    }, { passive: false });
+    canvas.addEventListener("pointerdown", (event) => {
+      dragged = { x: event.clientX, y: event.clientY, from: { ...view }, moved: false };
+      canvas.setPointerCapture(event.pointerId);
+    });
+    canvas.addEventListener("pointermove", (event) => {
+      if (dragged) {
+        const [dx, dy] = [event.clientX - dragged.x, event.clientY - dragged.y];
+        dragged.moved = dragged.moved || Math.hypot(dx, dy) > 4;
+        if (dragged.moved) Object.assign(view, { x: dragged.from.x + dx, y: dragged.from.y + dy });
+        draw();
+        return;
+      }
+      const at = cellAt(event);
+      canvas.style.cursor = at.inside && pairAt(at.row, at.col) !== undefined ? "pointer" : "default";
+      if (at.inside) moveTo(at.row, at.col);
+    });
+    canvas.addEventListener("pointercancel", () => (dragged = null));
+    canvas.addEventListener("pointerup", (event) => {
+      const click = dragged && !dragged.moved;
+      dragged = null;
+      const at = cellAt(event);
+      if (!click || !at.inside) return;
+      moveTo(at.row, at.col);
+      open();
+    });
+    canvas.addEventListener("keydown", (event) => {
+      const { width, height } = area();
+      const steps = { ArrowUp: [-1, 0], ArrowDown: [1, 0], ArrowLeft: [0, -1], ArrowRight: [0, 1] };
+      if (event.key in steps) {
+        moveTo(cursor.row + steps[event.key][0], cursor.col + steps[event.key][1]);
+        const reach = (cell, offset, room) => Math.min(Math.max(offset, -cell * view.scale), room - (cell + 1) * view.scale);
+        view.x = reach(cursor.col, view.x, width);
+        view.y = reach(cursor.row, view.y, height);
+      } else if (event.key === "Enter") open();
+      else if (event.key === "+" || event.key === "=") zoom(1.4, width / 2, height / 2);
+      else if (event.key === "-") zoom(1 / 1.4, width / 2, height / 2);
+      else if (event.key === "0") fit();
+      else return;
+      event.preventDefault();
+    });
+
+    const choices = MODES.filter((name) => name !== "verdict" || pairs.p).map((name) => el("option", { value: name }, t(name === "share" ? "share_long" : name === "similarity" ? "similarity_long" : name)));
+    const select = el("select", { id: "map-mode", onchange: () => {
+      mode = select.value;
+      repaint(mode);
+    } }, choices);
+    select.value = mode;
+    const middle = (factor) => () => zoom(factor, area().width / 2, area().height / 2);
+    const controls = el(
+      "div.controls", {}, el("label.field", {}, el("span", {}, t("colour_by")), select),
+      el("span.buttons", {},
+        el("button", { type: "button", id: "map-in", "aria-label": t("zoom_in"), title: t("zoom_in"), onclick: middle(1.6) }, "+"),
+        el("button", { type: "button", id: "map-out", "aria-label": t("zoom_out"), title: t("zoom_out"), onclick: middle(1 / 1.6) }, "−"),
+        el("button", { type: "button", id: "map-fit", onclick: fit }, t("fit"))),
+      legendPlace,
+    );
+    const made = el("div.map-page", {}, controls, stage, status);
+    const repaint = () => {
+      painted = paint(mode);
+      legendPlace.replaceChildren(legend(painted));
+      draw();
+    };
+    const unwatch = Report.parts.onResize(stage, () => (fitted ? fit() : draw()));
+    window.addEventListener("themechange", repaint);
+    made.leave = () => {
+      unwatch();
+      window.removeEventListener("themechange", repaint);
+    };
+    made.inspect = () => ({ ...view, cell: (row, col) => ({ x: MARGIN.left + (col + 0.5) * view.scale + view.x, y: MARGIN.top + (row + 0.5) * view.scale + view.y }) });
+    return made;
+  };
+})();

@@ -1,0 +1,76 @@
+"use strict";
+
+/* All photographs, and one with its best partners. */
+(function () {
+  const { el, t } = Report;
+  const PARTNERS = 60;
+  let filter = "";
+
+  function pairsOf(image) {
+    const pairs = Report.get("pairs");
+    const rows = [];
+    for (let row = 0; row < pairs.a.length; row += 1) if (pairs.a[row] === image || pairs.b[row] === image) rows.push(row);
+    return rows.sort(Report.parts.byRank);
+  }
+
+  function bestInliers() {
+    const pairs = Report.get("pairs");
+    const best = new Array(Report.get("run").images.length).fill(0);
+    for (let row = 0; row < pairs.a.length; row += 1)
+      for (const image of [pairs.a[row], pairs.b[row]]) best[image] = Math.max(best[image], pairs.i[row]);
+    return best;
+  }
+
+  Report.pages.photographs = function () {
+    const images = Report.get("run").images;
+    const best = bestInliers();
+    const count = el("span.count", { "aria-live": "polite" });
+    const place = el("div");
+    const text = el("input", { type: "search", id: "photograph-filter", placeholder: t("filter_hint"), value: filter, oninput: () => {
+      filter = text.value;
+      draw();
+    } });
+
+    function draw() {
+      const words = filter.toLowerCase().split(/\s+/).filter(Boolean);
+      const sections = new Map();
+      let shown = 0;
+      images.forEach((image, at) => {
+        const name = (image.key + " " + image.file).toLowerCase();
+        if (!words.every((word) => name.includes(word))) return;
+        shown += 1;
+        if (!sections.has(image.group)) sections.set(image.group, []);
+        sections.get(image.group).push(
+          el("a.card.small", { href: "#/image/" + at }, Report.parts.thumbnail(at), el("div.card-name", {}, image.key), el("div.card-note", {}, el("b.good", {}, Report.format.whole(best[at])), " " + t("inliers"))),
+        );
+      });
+      place.replaceChildren(...Array.from(sections, ([name, cards]) => el("section", {}, el("h2", {}, name || t("photographs")), el("div.cards", {}, cards))));
+      count.textContent = t("of_photographs", { n: Report.format.whole(shown), all: Report.format.whole(images.length) });
+    }
+
+    draw();
+    return el("div", {}, el("div.controls", {}, el("label.field", {}, el("span", {}, t("filter")), text), count), place);
+  };
+
+  Report.pages.image = function (argument) {
+    const image = Number(argument);
+    const about = Report.get("run").images[image];
+    if (!about) return Report.pages.photographs();
+    const pairs = Report.get("pairs");
+    const { whole, percent } = Report.format;
+    const rows = pairsOf(image);
+    const cards = rows.slice(0, PARTNERS).map((row) => {
+      const other = pairs.a[row] === image ? pairs.b[row] : pairs.a[row];
+      const note = pairs.i[row] < 0 ? [el("span.warning", {}, t("no_model"))] : [el("b.good", {}, whole(pairs.i[row])), " " + t("inliers") + "  ·  " + (Report.parts.verdict(row) || percent(pairs.i[row], pairs.m[row]))];
+      return el("a.card.small", { href: "#/pair/" + row }, Report.parts.thumbnail(other), el("div.card-name", {}, Report.get("run").images[other].key), el("div.card-note", {}, note));
+    });
+    const withCopy = rows.some(Report.parts.hasDetail) && about.picture;
+    const picture = about.picture ? el("img", { src: withCopy ? Report.parts.copy(image) : Report.parts.thumb(image), alt: about.key }) : el("p.calm", {}, t("no_picture"));
+    const more = el("a.more", { href: "#/pairs", onclick: () => Report.showOnly(about.file) }, t("partners_more", { n: whole(rows.length) }));
+    return el(
+      "div.image-page", {},
+      el("div.head", {}, el("div", {}, el("h1", {}, about.key), el("p.subtitle", {}, about.file + "  ·  " + whole(about.size[0]) + " × " + whole(about.size[1]) + " px"))),
+      el("div.columns.wide", {}, el("div.photo-plate", {}, picture), el("section.partners", {}, el("h2", {}, t("partners")), el("div.cards", {}, cards), more)),
+    );
+  };
+})();

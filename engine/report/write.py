@@ -1,0 +1,256 @@
+"""From a run to its report: list the pairs, reduce the photographs, write pages and data."""
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from engine import __version__
+from engine.drawing.palette import SCALE
+from engine.errors import Dinov3MatchError, WorkError
+from engine.photographs import Photographs
+from engine.progress import progress_bar
+from engine.report.data_file import data_script, rounded
+from engine.report.detail import detail_document
+from engine.report.folder import MARKER, ReportFolder, check_replaceable, replace_folder
+from engine.report.listing import Listing, choose_detailed, list_pairs
+from engine.report.pictures import PictureOutcome, write_pictures
+from engine.report.source import ResultSource, SourcePair
+from engine.report.tokens import TokenSource, images_of
+
+FORMAT = 1
+"""Version of the data that the pages read."""
+
+Draw = Callable[[Path, Path], None]
+"""(result file, picture) draws the picture; raises a `WorkError` where it cannot."""
+
+
+@dataclass(frozen=True)
+class ReportLimits:
+    """How much goes into a report; every pair is listed in any case.
+
+    Attributes:
+        details: pairs with a page of their own, the best.
+        heat_pairs: of these, pairs with a patch-similarity map.
+        pictures: of these, pairs with their picture (PNG, some megabytes each): taken as it is, or drawn.
+    """
+
+    details: int = 2000
+    heat_pairs: int = 50
+    pictures: int = 12
+
+
+@dataclass(frozen=True)
+class ReportSummary:
+    """What was written.
+
+    Attributes:
+        index: the page to open.
+        bytes: size of the folder.
+        problems: what is missing in it and why, one line each.
+    """
+
+    index: Path
+    pairs: int
+    images: int
+    details: int
+    bytes: int
+    problems: list[str]
+
+
+@dataclass(frozen=True)
+class PictureFiles:
+    """Pictures (PNG) of pairs: where they lie for a result file, and what draws one."""
+
+    path_for: Callable[[Path], Path]
+    draw: Draw
+
+
+def write_report(
+    source: ResultSource,
+    out: Path,
+    photographs: Photographs,
+    embed_root: Path,
+    limits: ReportLimits | None = None,
+    pictures: PictureFiles | None = None,
+) -> ReportSummary:
+    """Writes a report; a report at `out` is replaced as a whole, anything else there is left alone.
+
+    Args:
+        source: the pairs.
+        out: the report's folder.
+        photographs: finds the photographs.
+        embed_root: folder of the feature maps, for the patch-similarity maps.
+        limits: how much of it goes in.
+        pictures: PNG pictures of pairs, or None to go without.
+
+    Raises:
+        UsageError: `out` is something else than a report.
+        WorkError: there is no pair.
+        WriteError: a file cannot be written; what was at `out` is still there.
+    """
+    limits = limits or ReportLimits()
+    check_replaceable(out)
+    listing = list_pairs(progress_bar(source.pairs(), len(source), "pair"))
+    if not len(listing):
+        told = f" ({source.problems[0]})" if source.problems else ""
+        raise WorkError(f"there is no pair to report{told}. Run 'engine match' first")
+    chosen = choose_detailed(listing, limits.details)
+    with replace_folder(out) as folder:
+        write_pages(folder)
+        with_copy = set(images_of(chosen, listing.a, listing.b))
+        made = write_pictures(listing.images, with_copy, photographs, folder)
+        with_tokens = _write_tokens(folder, listing, chosen[: limits.heat_pairs], embed_root, source)
+        _write_details(folder, source, chosen, limits, pictures)
+        problems = [*source.problems, *made.problems]
+        folder.write("data/pairs.js", data_script("pairs", pairs_document(listing, chosen)))
+        folder.write("data/run.js", data_script("run", run_document(source, listing, made, with_tokens, problems)))
+        folder.write(MARKER, f"Report of dinov3-match {__version__}. Open index.html.\n".encode())
+        size = folder.bytes_written
+    return ReportSummary(out / "index.html", len(listing), len(listing.images), len(chosen), size, problems)
+
+
+def write_pages(folder: ReportFolder) -> None:
+    """Writes what is the same in every report: the page, its scripts and its styles."""
+    shipped = resources.files("engine.report") / "assets"
+    for entry in shipped.iterdir():
+        folder.write(entry.name if entry.name == "index.html" else f"assets/{entry.name}", entry.read_bytes())
+
+
+def _write_tokens(
+    folder: ReportFolder, listing: Listing, rows: list[int], embed_root: Path, source: ResultSource
+) -> set[int]:
+    tokens = TokenSource(embed_root, source.description)
+    written = set()
+    for image in images_of(rows, listing.a, listing.b):
+        document = tokens.document(listing.images[image])
+        if document is not None:
+            folder.write(f"data/tokens/{image}.js", data_script(f"tokens/{image}", document))
+            written.add(image)
+    return written
+
+
+def _write_details(
+    folder: ReportFolder, source: ResultSource, chosen: list[int], limits: ReportLimits, pictures: PictureFiles | None
+) -> None:
+    wanted = set(chosen)
+    with_picture = set(chosen[: limits.pictures])
+    for row, pair in enumerate(progress_bar(source.pairs(), len(source), "page")):
+        if row in wanted:
+            files = _copy_files(folder, pair, pictures, row in with_picture)
+            folder.write(f"data/pair/{row}.js", data_script(f"pair/{row}", detail_document(pair.result, files)))
+
+
+def _copy_files(
+    folder: ReportFolder, pair: SourcePair, pictures: PictureFiles | None, with_picture: bool
+) -> dict[str, str]:
+    """Copies the result file and the picture of a pair, as far as there are any; names of what was copied."""
+    files: dict[str, str] = {}
+    place = f"files/{pair.file.parent.name}"
+    if not pair.file.is_file():
+        return files
+    files["json"] = f"{place}/{pair.file.name}"
+    folder.write(files["json"], _read(pair.file))
+    if pictures is None or not with_picture:
+        return files
+    picture = pictures.path_for(pair.file)
+    current = picture.is_file() and picture.stat().st_mtime_ns >= pair.file.stat().st_mtime_ns
+    target = f"{place}/{pair.file.stem}.png"
+    if current:
+        files["png"] = target
+        folder.write(target, _read(picture))
+    else:
+        try:
+            pictures.draw(pair.file, folder.path / target)
+        except Dinov3MatchError:
+            return files  # The photograph is missing or altered: the overview says so already.
+        files["png"] = target
+        folder.bytes_written += (folder.path / target).stat().st_size
+    return files
+
+
+def _read(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise WorkError(f"{path} cannot be read: {error.strerror or error}. Allow reading it, or delete it") from error
+
+
+def pairs_document(listing: Listing, chosen: list[int]) -> dict[str, Any]:
+    """The columns of the table and the map, JSON-ready. Inliers are -1 where there is no model, and `p`, the verdicts'
+    probabilities, is null where the run has no verdict.
+
+    Args:
+        chosen: rows of the pairs that have a page of their own.
+    """
+    detailed = np.zeros(len(listing), np.int8)
+    detailed[chosen] = 1
+    return {
+        "a": listing.a.tolist(),
+        "b": listing.b.tolist(),
+        "m": listing.matches.tolist(),
+        "i": np.where(listing.has_model, listing.inliers, -1).tolist(),
+        "e": rounded(listing.error_px, 2),
+        "c": rounded(listing.cosine, 4),
+        "d": "".join(map(str, detailed.tolist())),
+        "p": rounded(listing.same_place, 6) if np.isfinite(listing.same_place).any() else None,
+    }
+
+
+def run_document(
+    source: ResultSource, listing: Listing, made: PictureOutcome, with_tokens: set[int], problems: list[str]
+) -> dict[str, Any]:
+    """What is known of the run and its photographs, JSON-ready."""
+    run = source.description
+    return {
+        "format": FORMAT,
+        "program": f"dinov3-match {__version__}",
+        "created": datetime.now(UTC).isoformat(timespec="seconds"),
+        "run": {
+            "name": run.name,
+            "weights": run.weights,
+            "provider": run.provider,
+            "mode": run.matching_mode,
+            "filter": run.filter,
+            "graph": run.graph,
+            "checkpoint": run.checkpoint,
+            "images": run.image_root,
+            "size": run.image_size,
+            "settings": run.settings,
+            "versions": run.versions,
+        },
+        "speed": {
+            "forward": _median(listing.forward_ms),
+            "total": _median(listing.total_ms),
+        },
+        "problems": problems[:200],
+        "problem_count": len(problems),
+        "scale": ["#" + bytes(colour).hex() for colour in SCALE],
+        "images": [
+            {
+                "key": image.ref.key,
+                "file": file_name(image.ref.path),
+                "group": image.group,
+                "size": list(image.ref.size),
+                "grid": list(image.ref.grid),
+                "picture": row in made.present,
+                "tokens": row in with_tokens,
+            }
+            for row, image in enumerate(listing.images)
+        ],
+    }
+
+
+def file_name(recorded: Path) -> str:
+    """The last part of a path in the notation of whichever system recorded it."""
+    return re.split(r"[\\/]", str(recorded))[-1]
+
+
+def _median(values: list[float]) -> float | None:
+    finite = [value for value in values if np.isfinite(value) and value > 0]
+    return round(float(np.median(finite)), 2) if finite else None
