@@ -1,0 +1,96 @@
+"""Joins `engine demo` to the pipeline and the pictures."""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from engine.cli_common import report_failures
+from engine.cli_demo import DemoOptions, run_demo
+from engine.cli_match import procedure_maker
+from engine.cli_match_options import MatchOptions
+from engine.cli_report import print_summary
+from engine.context import Context
+from engine.convert.runs import stored_runs
+from engine.dataset import scan
+from engine.digest import file_sha256
+from engine.drawing import Strokes
+from engine.graphs import GraphChoice, OpenedGraph
+from engine.match_run import RunFolders, RunPlan, run_pairs
+from engine.pair_matching import DENSE
+from engine.pairs import Pair, enumerate_pairs
+from engine.photographs import Photographs
+from engine.report import ReportLimits, write_report
+from engine.report.source import StoreSource
+from engine.report.write import PictureFiles
+from engine.results import PairResult
+from engine.runtime import open_graph
+from engine.store.result_json import result_path
+from engine.vis import PictureMaker, picture_path
+from models.bundled import bundled_graph
+from models.catalogue import BUNDLED_ALIAS
+
+_REPORTED_PICTURES = 3
+"""PNG pictures in the report, as many as the demonstration draws anyway."""
+
+
+def run_demo_command(options: DemoOptions, context: Context) -> int:
+    """Runs the demonstration with the bundled backbone."""
+    graph_path = bundled_graph()
+    graph = OpenedGraph(GraphChoice(BUNDLED_ALIAS, graph_path), open_graph(graph_path), file_sha256(graph_path))
+    print(f"{BUNDLED_ALIAS}, the bundled backbone (not Meta's weights), on {graph.runtime.provider}")
+    code = run_demo(options, _matching(graph, options, context), _drawing(context))
+    _report(options, context)
+    return code
+
+
+def _report(options: DemoOptions, context: Context) -> None:
+    """Writes the report of what was matched; the last line of the demonstration says where it is."""
+    out = Path(options.out)
+    matches = _matches_folder(out)
+    source = StoreSource(stored_runs(matches)[0].folder, matches)
+    photographs = Photographs(Path(options.images) if options.images else out / "images")
+    pictures = PictureFiles(
+        lambda file: picture_path(file, out / "pair_viz"), PictureMaker(photographs, context.registry, Strokes()).make
+    )
+    limits = ReportLimits(pictures=_REPORTED_PICTURES)
+    summary = write_report(source, out / "report", photographs, out / "dinov3_embeds", limits, pictures)
+    print_summary(summary, len(source))
+
+
+def _matches_folder(out: Path) -> Path:
+    return out / "pair_match"
+
+
+def _matching(
+    graph: OpenedGraph, options: DemoOptions, context: Context
+) -> Callable[[Path, Path, Sequence[tuple[str, str]] | None], list[PairResult]]:
+    def match(images: Path, out: Path, wanted: Sequence[tuple[str, str]] | None) -> list[PairResult]:
+        procedure = procedure_maker(
+            MatchOptions(image_size=options.image_size, rotations=12, scales="auto", refine=DENSE), context
+        )(graph)
+        data_set = scan(images)
+        by_key = {entry.key: entry for entry in data_set.entries}
+        pairs = (
+            enumerate_pairs(data_set, None, None) if wanted is None else [Pair(by_key[a], by_key[b]) for a, b in wanted]
+        )
+        folders = RunFolders(images, _matches_folder(out), out / "dinov3_embeds", None, save_embeds=True)
+        results: list[PairResult] = []
+        summary = run_pairs(pairs, graph, procedure, folders, results.append, RunPlan(anew=True))
+        report_failures(summary.outcome.failed.values())
+        return results
+
+    return match
+
+
+def _drawing(context: Context) -> Callable[[Path, Path, Sequence[PairResult]], list[Path]]:
+    def draw(images: Path, out: Path, results: Sequence[PairResult]) -> list[Path]:
+        maker = PictureMaker(Photographs(images), context.registry, Strokes())
+        pictures = []
+        for result in results:
+            labels = (result.image_a.label, result.image_b.label)
+            file = result_path(_matches_folder(out), BUNDLED_ALIAS, *labels)
+            picture = picture_path(file, out / "pair_viz")
+            maker.make(file, picture)
+            pictures.append(picture)
+        return pictures
+
+    return draw

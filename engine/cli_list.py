@@ -1,0 +1,148 @@
+"""`engine list`: every backbone, its checkpoint and its graphs."""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+from engine.cli_options import option
+from engine.cli_types import whole_number
+from engine.context import Context
+from engine.digest_cache import DigestCache
+from engine.errors import Dinov3MatchError, GraphError
+from engine.graph_data import require_data_file
+from engine.graph_opening import graph_metadata, graph_suffixes, runtime_for
+from engine.plugin_registry import Registry
+from engine.runtime import GraphInfo
+from models.bundled import bundled_checkpoint, bundled_graph
+from models.catalogue import BACKBONES, BUNDLED_ALIAS, Backbone
+from models.contract import KEY_QUANTISATION, SOURCE_HF, SOURCE_HUB
+from models.cost import gflops, parameters
+from models.find import checkpoint_candidates
+
+LICENCES = {
+    True: "trained for this program, Apache-2.0",
+    False: "weights by Meta, DINOv3 License (https://github.com/facebookresearch/dinov3/blob/main/LICENSE.md)",
+}
+"""By whether the backbone is the bundled one."""
+
+_OTHER_SOURCES = (SOURCE_HUB, SOURCE_HF)
+"""What stands in the names of graphs that were not made from a checkpoint file."""
+
+
+@dataclass(frozen=True)
+class ListOptions:
+    """Options of `engine list`."""
+
+    weights: list[str] = option(
+        (),
+        "-w",
+        "--weights",
+        nargs="+",
+        type=str,
+        metavar="ALIAS",
+        help="these backbones only",
+        choices=list(BACKBONES),
+    )
+    image_size: int = option(
+        336,
+        "-i",
+        "--image-size",
+        type=whole_number(16, 16384),
+        help="side of the square image that GFLOPs are given for",
+    )
+    check: bool = option(
+        False, "--check", help="read every checkpoint and data file for its SHA-256 (else remembered ones are used)"
+    )
+
+
+def run_list(options: ListOptions, context: Context) -> int:
+    """Prints the list; exit code 1 when a checkpoint or a graph is not what it should be."""
+    wrong = 0
+    for alias in options.weights or BACKBONES:
+        entry = BACKBONES[alias]
+        print(
+            f"{alias:<10} {entry.group.value}, {parameters(entry) / 1e6:,.1f} million parameters, "
+            f"{gflops(entry, options.image_size, options.image_size):,.1f} GFLOPs at {options.image_size} x "
+            f"{options.image_size} px; {LICENCES[alias == BUNDLED_ALIAS]}"
+        )
+        for line, right in [checkpoint_line(entry, options, context), *graph_lines(entry, options, context)]:
+            print(f"    {line}")
+            wrong += not right
+    print(f"checkpoints below {context.roots.weights}, graphs in {context.roots.graphs}")
+    return 1 if wrong else 0
+
+
+def checkpoint_line(entry: Backbone, options: ListOptions, context: Context) -> tuple[str, bool]:
+    """What is known of the backbone's checkpoint, and whether it is as it should be."""
+    if entry.alias == BUNDLED_ALIAS and bundled_checkpoint().is_file():
+        found = [bundled_checkpoint()]
+    else:
+        found = checkpoint_candidates(entry, context.roots.weights)
+    if not found:
+        return f"checkpoint: none (expected {entry.checkpoint_name})", True
+    if len(found) > 1:
+        return f"checkpoint: several, keep one: {', '.join(str(path) for path in found)}", False
+    path = found[0]
+    cache = DigestCache(context.roots.graphs)
+    try:
+        size = f"{path.stat().st_size / 1e6:,.0f} MB"
+        sha256 = cache.sha256(path, fresh=True) if options.check else cache.known(path)
+    except OSError as error:
+        return f"checkpoint: {path} cannot be read: {error.strerror or error}", False
+    if sha256 is None:
+        return f"checkpoint: {path}, {size}, hash not read yet (--check reads it)", True
+    if sha256.startswith(entry.sha256_prefix):
+        return f"checkpoint: {path}, {size}, hash right (official)", True
+    if sha256.startswith(path.stem[-8:].lower()):
+        return f"checkpoint: {path}, {size}, hash as in its name (own weights, not the published ones)", True
+    return f"checkpoint: {path}, {size}, hash WRONG ({sha256[:8]}): truncated or altered, download it again", False
+
+
+def graph_lines(entry: Backbone, options: ListOptions, context: Context) -> list[tuple[str, bool]]:
+    """A line for each graph of the backbone."""
+    root = context.roots.graphs
+    names = {entry.alias, *(f"{entry.alias}-{source}" for source in _OTHER_SOURCES)}
+    suffixes = graph_suffixes(context.registry)
+    paths = sorted(
+        path for path in root.glob("*-*.*") if path.suffix in suffixes and path.stem.rpartition("-")[0] in names
+    )
+    if entry.alias == BUNDLED_ALIAS and bundled_graph().is_file():
+        paths.append(bundled_graph())
+    return [graph_line(path, options, context.registry) for path in paths] or [("graphs: none", True)]
+
+
+def graph_line(path: Path, options: ListOptions, registry: Registry) -> tuple[str, bool]:
+    """Precision, size on disk and verified figures of a graph, and whether it can be used."""
+    try:
+        metadata = dict(graph_metadata(path, runtime_for(path, registry)))
+        info = GraphInfo.from_metadata(path, metadata)
+        data = require_data_file(path.resolve(), metadata, fresh=options.check)
+        size = path.stat().st_size + (0 if data is None else data.stat().st_size)
+        return f"graph: {path}, {info.precision}, {size / 1e6:,.0f} MB, {verified_text(info)}", True
+    except (Dinov3MatchError, OSError, ValueError, KeyError) as error:
+        reason = error if isinstance(error, GraphError) else f"{path}: {error}"
+        return f"graph: UNUSABLE: {reason}", False
+
+
+def verified_text(info: GraphInfo) -> str:
+    """The stored figures of a comparison with the source model."""
+    figures = info.verification
+    if not figures:
+        return "never verified"
+    outputs = figures["outputs"].values()
+    matches = figures.get("matches")
+    shown = figures.get("photographs") or 0
+    parts = [
+        f"largest difference {max(output['largest_difference'] for output in outputs):.2g}",
+        f"mean cosine {min(output['mean_cosine'] for output in outputs):.6f}",
+    ]
+    if matches:
+        parts.append(f"{matches['kept'] / max(matches['found'], 1):.1%} of matches kept")
+    on = f"{shown} photographs" if shown else "made-up images"
+    how = ", emulated" if figures.get("emulated") else ""
+    quantised = json.loads(info.metadata.get(KEY_QUANTISATION, "{}"))
+    if quantised.get("reduced_range"):
+        how += ", reduced 8-bit range"
+    if calibration := quantised.get("calibration"):
+        how += f", calibrated on {calibration['photographs']} photographs"
+    return f"verified on {on} ({figures['provider'].removesuffix('ExecutionProvider')}{how}): {', '.join(parts)}"

@@ -1,0 +1,105 @@
+"""`engine report`: options, and the run from stored results to a folder of pages."""
+
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+from engine.cli_options import option
+from engine.cli_types import whole_number
+from engine.context import Context
+from engine.convert.runs import choose_run, stored_runs
+from engine.drawing import Strokes
+from engine.photographs import Photographs
+from engine.report import ReportLimits, ReportSummary, write_report
+from engine.report.folder import check_replaceable
+from engine.report.source import FileSource, ResultSource, StoreSource
+from engine.report.write import PictureFiles
+from engine.vis import PictureMaker, picture_path
+
+_SHOWN_PROBLEMS = 5
+
+
+@dataclass(frozen=True)
+class ReportOptions:
+    """Options of `engine report`."""
+
+    out: str | None = option(
+        None, "-o", "--out", type=str, metavar="DIR", help="folder of the report, else EXPORT_ROOT/report"
+    )
+    root: str | None = option(None, "-r", "--root", type=str, metavar="DIR", help="results, else MATCH_ROOT")
+    weights: str | None = option(
+        None,
+        "-w",
+        "--weights",
+        type=str,
+        metavar="ALIAS",
+        help="backbone to report, where results of several are stored",
+    )
+    run: str | None = option(
+        None,
+        "--run",
+        type=str,
+        metavar="NAME",
+        help="the run to report, where several are stored; its first letters do",
+    )
+    details: int = option(
+        2000,
+        "--details",
+        type=whole_number(0),
+        metavar="N",
+        help="pairs with a page of their own, the best; every pair is listed",
+    )
+    heat_pairs: int = option(
+        50,
+        "--heat-pairs",
+        type=whole_number(0),
+        metavar="N",
+        help="of these, pairs with a patch-similarity map (needs stored feature maps: 'engine match --save-emb')",
+    )
+    pictures: int = option(
+        12,
+        "--pictures",
+        type=whole_number(0),
+        metavar="N",
+        help="of these, pairs with their PNG (some megabytes each), from VIS_ROOT or drawn now",
+    )
+
+
+def run_report(options: ReportOptions, context: Context) -> int:
+    """Writes the report; says where its first page is. Exit code 0, also where photographs are missing in it."""
+    roots = context.roots
+    match_root = Path(options.root).expanduser() if options.root else roots.matches
+    out = Path(options.out).expanduser() if options.out else roots.exports / "report"
+    check_replaceable(out)
+    photographs = Photographs(roots.images)
+    source = _source(match_root, options, photographs)
+    limits = ReportLimits(options.details, options.heat_pairs, options.pictures)
+    maker = PictureMaker(photographs, context.registry, Strokes())
+    pictures = PictureFiles(lambda file: picture_path(file, roots.pictures), maker.make)
+    print_summary(write_report(source, out, photographs, roots.embeds, limits, pictures), len(source))
+    return 0
+
+
+def print_summary(summary: ReportSummary, stored_pairs: int) -> None:
+    """Says what was written, what is missing, and where to open it."""
+    for problem in summary.problems[:_SHOWN_PROBLEMS]:
+        print(f"engine: {problem}", file=sys.stderr)
+    more = len(summary.problems) - _SHOWN_PROBLEMS
+    if more > 0:
+        print(f"engine: and {more} more; the report's overview lists them", file=sys.stderr)
+    left_out = stored_pairs - summary.pairs
+    unreadable = f" ({left_out} could not be read)" if left_out else ""
+    print(
+        f"{summary.pairs} pair(s){unreadable} of {summary.images} photographs, "
+        f"{summary.details} with a page of their own, {summary.bytes / 1e6:.1f} MB"
+    )
+    print(f"report: {summary.index}")
+
+
+def _source(match_root: Path, options: ReportOptions, photographs: Photographs) -> ResultSource:
+    runs = stored_runs(match_root) if match_root.is_dir() else []
+    if runs:
+        return StoreSource(choose_run(runs, match_root, options.weights, options.run).folder, match_root)
+    source = FileSource(match_root, photographs, options.weights)
+    print(f"no stored run below {match_root}: reporting its {len(source)} result file(s)")
+    return source

@@ -1,0 +1,42 @@
+"""The data file of a large graph: is it there, and is it the one the graph was exported with?"""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from engine.digest_cache import DigestCache
+from engine.errors import GraphError
+from models.contract import KEY_EXTERNAL_SHA256
+
+
+def require_data_file(graph: Path, metadata: Mapping[str, str], fresh: bool = False) -> Path | None:
+    """The data file beside a graph, after its digest was compared; None where the graph needs none.
+
+    Args:
+        metadata: of the graph.
+        fresh: read the whole file even where its digest is remembered.
+
+    Raises:
+        GraphError: the data file is missing, a link that leads nowhere, or altered.
+    """
+    wanted = metadata.get(KEY_EXTERNAL_SHA256)
+    if wanted is None:
+        return None
+    again = f"bring it back beside {graph.name}, or export the graph again with 'engine export'"
+    found = sorted(graph.parent.glob(f"*-{wanted[:8]}.data"))
+    if not found:
+        raise GraphError(
+            f"the weights of {graph} are not there: a file *-{wanted[:8]}.data was moved or removed; {again}"
+        )
+    data = found[0]
+    if not data.is_file():
+        raise GraphError(f"{data} is a link to {data.resolve()}, which does not exist; {again}")
+    try:
+        sha256 = DigestCache(graph.parent).sha256(data, fresh)
+    except OSError as error:
+        raise GraphError(f"{data} cannot be read: {error.strerror or error}") from error
+    if sha256 != wanted:
+        raise GraphError(
+            f"{data} was altered: its SHA-256 begins with {sha256[:8]} and not with {wanted[:8]}, as {graph.name} "
+            f"says; {again}"
+        )
+    return data

@@ -1,0 +1,174 @@
+"""Which graph a command runs: by alias, by group, or the only one there is."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol, TypeVar
+
+from engine.errors import GraphError, UsageError
+from engine.loaded_graph import GraphRuntime
+from engine.suggest import did_you_mean
+from models.bundled import bundled_graph
+from models.catalogue import BACKBONES, BUNDLED_ALIAS, Backbone, Group, backbone, in_group
+from models.contract import SOURCE_BUILTIN
+
+DEFAULT_PRECISION = "fp32"
+
+ONNX_SUFFIX = ".onnx"
+
+
+class Aliased(Protocol):
+    """A network that graphs are called by the alias of."""
+
+    @property
+    def alias(self) -> str: ...
+
+
+Network = TypeVar("Network", bound=Aliased)
+
+
+@dataclass(frozen=True)
+class GraphChoice:
+    """A graph to run, and a line for the user when it was not he who named it."""
+
+    alias: str
+    path: Path
+    said: str = ""
+
+
+@dataclass(frozen=True)
+class OpenedGraph:
+    """A graph loaded for a run.
+
+    Attributes:
+        sha256: what results are kept by: the SHA-256 (hex) of the file, or what `graph_opening.results_digest` makes of
+            it where another runtime than the default one computes.
+    """
+
+    choice: GraphChoice
+    runtime: GraphRuntime
+    sha256: str
+
+
+def graph_stem(alias: str, source: str) -> str:
+    """What the file names of a network's graphs begin with."""
+    return alias if source == SOURCE_BUILTIN else f"{alias}-{source}"
+
+
+def graph_path(
+    graph_root: Path, alias: str, precision: str = DEFAULT_PRECISION, suffixes: Sequence[str] = (ONNX_SUFFIX,)
+) -> Path:
+    """Where the graph of a backbone lies: below `GRAPH_ROOT`, or inside the package for the bundled one.
+
+    Args:
+        suffixes: of graph files, best first. Where no file has one of them, the path of the first is returned.
+    """
+    paths = [graph_root / f"{alias}-{precision}{suffix}" for suffix in suffixes]
+    found = next((path for path in paths if path.is_file()), None)
+    if found is None and alias == BUNDLED_ALIAS and precision == DEFAULT_PRECISION and ONNX_SUFFIX in suffixes:
+        return bundled_graph()
+    return found or paths[0]
+
+
+def exported_graphs(
+    graph_root: Path, precision: str = DEFAULT_PRECISION, suffixes: Sequence[str] = (ONNX_SUFFIX,)
+) -> list[str]:
+    """Aliases that have an exported graph below `GRAPH_ROOT`, in catalogue order."""
+    return [
+        alias
+        for alias in BACKBONES
+        if any((graph_root / f"{alias}-{precision}{suffix}").is_file() for suffix in suffixes)
+    ]
+
+
+def requested_backbones(weights: list[str], group: str | None, all_weights: bool) -> list[Backbone]:
+    """The backbones that `-w`, `-g` or `--all-weights` name, without repetition; empty where none was given.
+
+    Raises:
+        UsageError: an unknown alias or group, or more than one of the three.
+    """
+    given = [flag for flag, present in (("-w", weights), ("-g", group), ("--all-weights", all_weights)) if present]
+    if len(given) > 1:
+        raise UsageError(f"{' and '.join(given)} exclude each other: give one of them")
+    if all_weights:
+        return [entry for entry in BACKBONES.values() if entry.group is not Group.BUNDLED]
+    if group is not None:
+        names = {entry.value.lower(): entry for entry in Group}
+        if group.lower() not in names:
+            known = [entry.value for entry in Group]
+            raise UsageError(f"no group is called '{group}'.{did_you_mean(group, known)} Known: {', '.join(known)}")
+        return list(in_group(names[group.lower()]))
+    return list(dict.fromkeys(backbone(alias) for alias in weights))
+
+
+def choose_graphs(
+    requested: Sequence[Network],
+    wide: bool,
+    graph_root: Path,
+    export_missing: Callable[[Network], Path],
+    precision: str = DEFAULT_PRECISION,
+    suffixes: Sequence[str] = (ONNX_SUFFIX,),
+    source: str = SOURCE_BUILTIN,
+) -> list[GraphChoice]:
+    """The graphs to run.
+
+    Args:
+        requested: the backbones named by the user; empty to choose for him.
+        wide: whether they came from a group or `--all-weights`; those without graph and checkpoint are then left out.
+        export_missing: exports a graph whose checkpoint is there and returns its path; raises GraphError otherwise.
+        precision: of the graphs.
+        suffixes: of graph files, best first.
+        source: of the networks.
+
+    Raises:
+        UsageError: nothing was named and several graphs are there.
+        GraphError: a named backbone has neither graph nor checkpoint, or none of a group has.
+    """
+    if not requested:
+        return [_only_graph(graph_root, precision, suffixes, source)]
+    choices, missing = [], []
+    for entry in requested:
+        path = graph_path(graph_root, graph_stem(entry.alias, source), precision, suffixes)
+        if path.is_file():
+            choices.append(GraphChoice(entry.alias, path))
+            continue
+        try:
+            exported = export_missing(entry)
+        except GraphError as error:
+            if not wide:
+                raise
+            missing.append(str(error))
+            continue
+        choices.append(GraphChoice(entry.alias, exported, f"{entry.alias}: exported {exported} first"))
+    if not choices:
+        raise GraphError(
+            missing[0] if len(missing) == 1 else f"none of {len(missing)} backbones is there: {missing[0]}"
+        )
+    return choices
+
+
+def _only_graph(graph_root: Path, precision: str, suffixes: Sequence[str], source: str) -> GraphChoice:
+    if source != SOURCE_BUILTIN:
+        ends = [f"-{source}-{precision}{suffix}" for suffix in suffixes]
+        aliases = sorted({path.name.removesuffix(end) for end in ends for path in graph_root.glob(f"*{end}")})
+        if len(aliases) != 1:
+            there = (
+                f"{', '.join(aliases)} of {source} lie in {graph_root}" if aliases else f"no {source} graph is there"
+            )
+            raise UsageError(f"--source {source}: say with -w which network to run; {there}")
+        path = graph_path(graph_root, graph_stem(aliases[0], source), precision, suffixes)
+        return GraphChoice(aliases[0], path, f"{aliases[0]}: the only exported graph of {source}")
+    exported = exported_graphs(graph_root, precision, suffixes)
+    if len(exported) > 1:
+        raise UsageError(f"several graphs lie in {graph_root}: choose with -w one of {', '.join(exported)}")
+    if exported:
+        path = graph_path(graph_root, exported[0], precision, suffixes)
+        return GraphChoice(exported[0], path, f"{exported[0]}: the only exported graph")
+    if precision != DEFAULT_PRECISION:
+        raise GraphError(
+            f"no {precision} graph is in {graph_root}: make one with 'engine export --precision {precision}'"
+        )
+    if ONNX_SUFFIX not in suffixes:
+        raise GraphError(f"no graph {' or '.join(f'*{suffix}' for suffix in suffixes)} is in {graph_root}: export one")
+    said = f"{BUNDLED_ALIAS}: the bundled backbone, as no graph is in {graph_root} (these are not Meta's weights)"
+    return GraphChoice(BUNDLED_ALIAS, bundled_graph(), said)

@@ -1,0 +1,140 @@
+"""Which photographs are compared with which."""
+
+import os
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import overload
+
+import numpy as np
+from numpy.typing import NDArray
+
+from engine.dataset import DataSet, ImageEntry, distinct_labels, file_entry
+from engine.errors import DataSetError, UsageError
+
+
+@dataclass(frozen=True, slots=True)
+class Pair:
+    """Two photographs to compare, a and b."""
+
+    a: ImageEntry
+    b: ImageEntry
+
+
+class PairIndexList(Sequence[Pair]):
+    """Pairs of photographs as numbers: 8 bytes a pair, where two million `Pair` objects would take a quarter of 1 GB.
+
+    Attributes:
+        entries: the photographs, each once.
+        first, second: [P] int32, rows of `entries`: a and b of each pair.
+    """
+
+    def __init__(self, entries: Sequence[ImageEntry], first: NDArray[np.integer], second: NDArray[np.integer]) -> None:
+        if first.shape != second.shape or first.ndim != 1:
+            raise ValueError(f"first and second must be of one length, got {first.shape} and {second.shape}")
+        self.entries = tuple(entries)
+        self.first = np.ascontiguousarray(first, np.int32)
+        self.second = np.ascontiguousarray(second, np.int32)
+
+    def __len__(self) -> int:
+        return len(self.first)
+
+    @overload
+    def __getitem__(self, row: int) -> Pair: ...
+
+    @overload
+    def __getitem__(self, row: slice) -> "PairIndexList": ...
+
+    def __getitem__(self, row: int | slice) -> "Pair | PairIndexList":
+        if isinstance(row, slice):
+            return PairIndexList(self.entries, self.first[row], self.second[row])
+        return Pair(self.entries[self.first[row]], self.entries[self.second[row]])
+
+    def __iter__(self) -> Iterator[Pair]:
+        for start in range(0, len(self), _ITERATED):
+            part = slice(start, start + _ITERATED)
+            for first, second in zip(self.first[part].tolist(), self.second[part].tolist(), strict=True):
+                yield Pair(self.entries[first], self.entries[second])
+
+    def take(self, rows: NDArray[np.integer] | NDArray[np.bool_]) -> "PairIndexList":
+        """The pairs of these rows, or those where a mask is true."""
+        return PairIndexList(self.entries, self.first[rows], self.second[rows])
+
+    def distinct(self) -> "PairIndexList":
+        """Without pairs of a photograph with itself, and with the first of those that name the same two."""
+        low, high = np.minimum(self.first, self.second), np.maximum(self.first, self.second)
+        _, rows = np.unique(low.astype(np.int64) * len(self.entries) + high, return_index=True)
+        rows.sort()
+        return self.take(rows[low[rows] != high[rows]])
+
+
+_ITERATED = 1 << 16
+"""Pairs whose numbers are made Python's own at a time."""
+
+
+def enumerate_pairs(dataset: DataSet, a: str | None, b: str | None) -> PairIndexList:
+    """The pairs that a person asks for. An image is never paired with itself, nor two images twice.
+
+    With both sides given, every image of `a` with every one of `b`; with one, its images with all others of the data
+    set, on the side where it was given; with none, all pairs. The order is that of the data set, a's first.
+
+    Args:
+        dataset: where names are looked up; may be empty when both sides are paths.
+        a, b: what `DataSet.find` takes.
+
+    Raises:
+        KeyNotFoundError: an argument fits nothing, or several flights.
+        UsageError: `a` and `b` leave no pair.
+        DataSetError: the data set has too few photographs for a pair.
+    """
+    if a is None and b is None:
+        if len(dataset) < 2:
+            raise DataSetError(f"a pair takes two photographs, but there are {len(dataset)} below {dataset.root}")
+        return PairIndexList(dataset.entries, *np.triu_indices(len(dataset), 1))
+    side_a = dataset.entries if a is None else dataset.find(a)
+    side_b = dataset.entries if b is None else dataset.find(b)
+    pairs = _cross(*_told_apart(side_a, side_b))
+    if not len(pairs):
+        if a is not None and b is not None:
+            raise UsageError(f"-a {a} and -b {b} are the same photograph, {side_a[0].path}: give two different ones")
+        raise DataSetError(f"{(a or b)!r} is the only photograph below {dataset.root}: there is none to pair it with")
+    return pairs
+
+
+def _cross(side_a: Sequence[ImageEntry], side_b: Sequence[ImageEntry]) -> PairIndexList:
+    """Every photograph of one side with every one of the other, by a and then by b."""
+    entries = {entry.path: entry for entry in (*side_a, *side_b)}
+    rows = {path: row for row, path in enumerate(entries)}
+    first = np.array([rows[entry.path] for entry in side_a], np.int32)
+    second = np.array([rows[entry.path] for entry in side_b], np.int32)
+    return PairIndexList(list(entries.values()), np.repeat(first, len(second)), np.tile(second, len(first))).distinct()
+
+
+def _told_apart(
+    side_a: Sequence[ImageEntry], side_b: Sequence[ImageEntry]
+) -> tuple[Sequence[ImageEntry], Sequence[ImageEntry]]:
+    """Both sides, with longer keys and labels for files given by path that would otherwise share one.
+
+    Cameras number folders and files alike on every card (`100MEDIA/DJI_0001.JPG`), so this is common.
+    """
+    files = [entry for entry in dict.fromkeys((*side_a, *side_b)) if entry.flight is None]
+    if not files:
+        return side_a, side_b
+    named = [entry for entry in dict.fromkeys((*side_a, *side_b)) if entry.flight is not None]
+    longer = distinct_labels(_distinct_keys(files), {entry.label.casefold() for entry in named})
+    renamed = {entry.path: entry for entry in longer}
+    return tuple(renamed.get(e.path, e) for e in side_a), tuple(renamed.get(e.path, e) for e in side_b)
+
+
+def _distinct_keys(files: Sequence[ImageEntry]) -> Sequence[ImageEntry]:
+    deepest = max(len(entry.path.parts) for entry in files)
+    for keep_suffix in (False, True):
+        for folders in range(1, deepest):
+            entries = [file_entry(entry.path, folders, keep_suffix) for entry in files]
+            if _all_differ(entry.key for entry in entries):
+                return entries
+    return [file_entry(entry.path, deepest, True) for entry in files]
+
+
+def _all_differ(keys: Iterable[str]) -> bool:
+    seen = [os.path.normcase(key) for key in keys]
+    return len(set(seen)) == len(seen)

@@ -1,0 +1,193 @@
+"""Writes a run's results: all to packed HDF5, and a JSON file per pair.
+
+A pair's JSON is written only after the HDF5 shard that holds it is complete, so a killed run loses at most the shard in
+progress. A pair is done when both are there: one whose shard was deleted or damaged is matched again, one whose JSON is
+missing gets it from its shard.
+"""
+
+import os
+import tempfile
+import time
+from dataclasses import replace
+from functools import cache
+from pathlib import Path
+from types import TracebackType
+
+from engine.dataset import ImageEntry
+from engine.imaging import image_file_facts
+from engine.pairs import Pair
+from engine.results import PairResult, RunInfo
+from engine.store.atomic import make_folder, write_error
+from engine.store.facts import FileFacts
+from engine.store.matches_h5 import MatchStore, match_folder
+from engine.store.result_json import existing_digest, result_path, write_result
+from engine.verdict.judge import with_verdict
+
+PAIRS_A_SHARD = 500
+SECONDS_A_SHARD = 60.0
+"""Slow pairs are written after this time at the latest: what a power cut or `kill -9` can cost."""
+
+
+class ResultWriter:
+    """Context manager; `add` results, and what is left is written at the end, also when the run is stopped.
+
+    Attributes:
+        stored: new results in the HDF5 store.
+        written: JSON files of new results.
+        restored: JSON files written from results that the store had already.
+        replaced: of both, files that held results of other settings or of an older photograph.
+        unconfident: pairs without a JSON file, as their verdict is below the smallest probability asked for.
+        last_path: the JSON file written last.
+    """
+
+    def __init__(self, root: Path, run: RunInfo, min_confidence: float = 0.0) -> None:
+        """Opens the store.
+
+        Args:
+            root: `MATCH_ROOT`.
+            min_confidence: pairs whose probability of showing one place is below get no JSON file, and lose one of an
+                earlier run; the store keeps them.
+        """
+        self.root = root
+        self.unconfident = 0
+        self._min_confidence = min_confidence
+        self.stored = 0
+        self.written = 0
+        self.restored = 0
+        self.replaced = 0
+        self.last_path: Path | None = None
+        self._run = run
+        self._digest = run.settings.digest()
+        self._store = MatchStore(match_folder(root, run.settings), run)
+        self._store.check()
+        self._pending: list[PairResult] = []
+        self._waiting = 0
+        self._facts = cache(_facts)
+        self._flushed = time.monotonic()
+
+    @property
+    def store_folder(self) -> Path:
+        """The folder of the HDF5 shards."""
+        return self._store.folder
+
+    @property
+    def problems(self) -> list[str]:
+        """One line per damaged file met in the store."""
+        return self._store.problems
+
+    def up_to_date(self, pair: Pair) -> bool:
+        """Whether the pair's results exist, made with the same settings from the same files."""
+        path = result_path(self.root, self._run.settings.weights, pair.a.label, pair.b.label)
+        facts_a, facts_b = self._facts(pair.a), self._facts(pair.b)
+        if facts_a is None or facts_b is None or not self._store.has_files(pair.a.path, facts_a, pair.b.path, facts_b):
+            return False
+        existing = existing_digest(path)
+        if existing is None or not existing.is_of(self._digest, facts_a, facts_b):
+            return False
+        return not self._min_confidence or (existing.probability or 0.0) >= self._min_confidence
+
+    def is_done(self, pair: Pair, with_json: bool = True) -> bool:
+        """Whether a pair needs no matching: its result is stored, and its JSON file there, or written now from it."""
+        if with_json:
+            return self.up_to_date(pair) or self.restore(pair)
+        facts_a, facts_b = self._facts(pair.a), self._facts(pair.b)
+        return (
+            facts_a is not None
+            and facts_b is not None
+            and self._store.has_files(pair.a.path, facts_a, pair.b.path, facts_b)
+        )
+
+    def restore(self, pair: Pair) -> bool:
+        """Writes the pair's JSON anew from the store; whether the store had what it takes.
+
+        A run killed between a shard and its pairs' JSON files, or a run with other settings in between, leaves it so.
+
+        Raises:
+            WriteError: the file cannot be written.
+        """
+        facts_a, facts_b = self._facts(pair.a), self._facts(pair.b)
+        if facts_a is None or facts_b is None or not self._store.has_files(pair.a.path, facts_a, pair.b.path, facts_b):
+            return False
+        found = self._store.find(self._store.name_of(pair.a.path), self._store.name_of(pair.b.path))
+        if found is None:
+            return False
+        result, made_with = found
+        # Keys and labels depend on what else the data set holds, which may have changed.
+        image_a = replace(result.image_a, key=pair.a.key, label=pair.a.label, path=pair.a.path)
+        image_b = replace(result.image_b, key=pair.b.key, label=pair.b.label, path=pair.b.path)
+        if result.verdict is None:
+            # Stored by a version that gave none.
+            result = with_verdict(result)
+        self.restored += self._write_json(replace(result, image_a=image_a, image_b=image_b), made_with)
+        return True
+
+    def add(self, result: PairResult, with_json: bool = True) -> None:
+        """Takes a result; files are written a shard at a time.
+
+        Args:
+            with_json: whether the pair gets a JSON file beside its place in the HDF5 store.
+        """
+        self._store.append(result)
+        self._waiting += 1
+        if with_json:
+            self._pending.append(result)
+        if self._waiting >= PAIRS_A_SHARD or time.monotonic() - self._flushed >= SECONDS_A_SHARD:
+            self.flush()
+
+    def flush(self) -> None:
+        """Completes the shard in progress, then writes its pairs' JSON files."""
+        self._store.flush()
+        for result in self._pending:
+            self.written += self._write_json(result, self._run)
+        self.stored += self._waiting
+        self._waiting = 0
+        self._pending.clear()
+        self._flushed = time.monotonic()
+
+    def _write_json(self, result: PairResult, made_with: RunInfo) -> bool:
+        """Writes a pair's JSON file, or removes it where the verdict is below the limit; whether it is there."""
+        path = result_path(self.root, self._run.settings.weights, result.image_a.label, result.image_b.label)
+        if self._min_confidence and (result.verdict is None or result.verdict.probability < self._min_confidence):
+            self.unconfident += 1
+            try:
+                path.unlink(missing_ok=True)
+            except OSError as error:
+                raise write_error(path, error) from error
+            return False
+        self.replaced += os.path.exists(path)  # noqa: PTH110 - false, too, where it is out of reach: writing says why
+        write_result(path, result, made_with)
+        self.last_path = path
+        return True
+
+    def __enter__(self) -> "ResultWriter":
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        try:
+            self.flush()
+        finally:
+            self._store.close()
+
+
+def require_writable(folder: Path) -> None:
+    """Makes the folder and sees that files can be made in it, before hours of work end with an error.
+
+    Raises:
+        WriteError: they cannot; the message says why.
+    """
+    make_folder(folder)
+    try:
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise write_error(folder, error) from error
+
+
+def _facts(entry: ImageEntry) -> FileFacts | None:
+    """None where the file cannot be reached; reading it then gives the reason."""
+    try:
+        return FileFacts(*image_file_facts(entry.path))
+    except OSError:
+        return None
