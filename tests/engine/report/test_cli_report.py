@@ -1,0 +1,64 @@
+"""`engine report` from the command line: where it writes, what it says, and how it refuses."""
+
+from pathlib import Path
+
+import pytest
+from report_samples import small_run
+from test_report_write import stored_run
+
+from engine.cli import main
+
+
+@pytest.fixture
+def environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("IMG_ROOT", str(tmp_path / "images"))
+    monkeypatch.setenv("EXPORT_ROOT", str(tmp_path / "exports"))
+    monkeypatch.setenv("MATCH_ROOT", str(tmp_path / "match"))
+    monkeypatch.setenv("EMBED_ROOT", str(tmp_path / "embeds"))
+    return tmp_path
+
+
+def test_a_stored_run_is_reported(environment: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    stored_run(environment)
+    assert main(["report", "--pictures", "1"]) == 0
+    said = capsys.readouterr().out
+    index = environment / "exports" / "report" / "index.html"
+    assert index.is_file()
+    assert said.splitlines()[-1] == f"report: {index}"
+    assert "9 pair(s) of 6 photographs, 9 with a page of their own" in said
+    assert len(list((index.parent / "files").rglob("*.png"))) == 1
+    assert len(list((index.parent / "files").rglob("*.json"))) == 9
+    assert len(list((index.parent / "data" / "tokens").iterdir())) == 2, "found below EMBED_ROOT"
+
+
+def test_result_files_alone_are_reported(environment: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    stored_run(environment)
+    for path in (environment / "match").rglob("*.h5"):
+        path.unlink()
+    assert main(["report", "--out", "here"]) == 0
+    assert "reporting its 9 result file(s)" in capsys.readouterr().out
+    assert (environment / "here" / "index.html").is_file()
+
+
+def test_no_results_is_a_clear_error(environment: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["report"]) == 1
+    said = capsys.readouterr().err
+    assert "engine match" in said
+    assert "Traceback" not in said
+    assert not (environment / "exports").exists()
+
+
+def test_an_unknown_run_lists_those_there_are(environment: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    stored_run(environment)
+    assert main(["report", "--run", "ffff"]) == 2
+    assert "vits16, 144 px" in capsys.readouterr().err
+
+
+def test_a_folder_of_other_things_is_refused_before_any_work(
+    environment: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    small_run(environment)
+    assert main(["report", "--out", str(environment / "images")]) == 2
+    assert "left alone" in capsys.readouterr().err
+    assert (environment / "images" / "F_400" / "F_400_0001.jpg").is_file()

@@ -1,0 +1,143 @@
+"""`engine export`, and `engine match` that exports what is missing: with real networks of random values."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from engine import cli_export
+from models.bundled import bundled_graph
+from models.catalogue import backbone
+from models.random_checkpoint import write_random_checkpoint
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+@pytest.fixture(scope="module")
+def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_random_checkpoint(backbone("vits16"), tmp_path_factory.mktemp("w") / "01_ViT_LVD-1689M" / "sorted")
+
+
+@pytest.fixture
+def roots(tmp_path: Path, checkpoint: Path, command, monkeypatch) -> Path:
+    """The folder of graphs, empty; the checkpoint lies two folders below WEIGHTS_ROOT."""
+    monkeypatch.setenv("WEIGHTS_ROOT", str(checkpoint.parent.parent))
+    monkeypatch.delenv("GRAPH_ROOT")
+    return tmp_path / "exports" / "dinov3_graphs"
+
+
+def test_export_says_what_it_found_and_how_well_the_graph_agrees(command, roots: Path) -> None:
+    ran = command("export", "--weights", "vits16")
+    assert ran.code == 0, ran.err
+    assert "dinov3_vits16_pretrain_lvd1689m-" in ran.out
+    assert "1 of 1 graphs exported" in ran.out
+    for word in ("difference", "cosine"):
+        assert word in ran.out
+    assert [path.name for path in roots.iterdir()] == ["vits16-fp32.onnx"]
+
+
+def test_a_missing_graph_is_exported_first(match, roots: Path, checkpoint: Path, tmp_path: Path) -> None:
+    ran = match("-w", "vits16", "-a", "400.1", "-b", "200.1", "-i", "64")
+    assert ran.code == 0, ran.err
+    assert f"no graph {roots / 'vits16-fp32.onnx'}; exporting it from {checkpoint}" in ran.out
+    [path] = (tmp_path / "exports" / "pair_match").rglob("*.json")
+    text = json.loads(path.read_text("utf-8"))
+    assert text["meta"]["ckpt"] == checkpoint.name
+    assert text["patch"]["n_a"] == 20
+    again = match("-w", "vits16", "-a", "400.1", "-b", "200.2", "-i", "64")
+    assert "exporting" not in again.out
+
+
+def test_a_group_takes_what_is_there_and_names_the_rest(command, roots: Path) -> None:
+    ran = command("export", "-g", "ViT_LVD1689M")
+    assert ran.code == 0, ran.err
+    assert "1 of 7 graphs exported" in ran.out
+    assert "(WEIGHTS_ROOT): vits16+, vitb16, vitl16, vitl16+, vith16+, vit7b16" in ran.err
+
+
+def test_the_bundled_checkpoint_is_found_in_the_package(command, roots: Path, tmp_path: Path, monkeypatch) -> None:
+    """It lies beside the program, whatever WEIGHTS_ROOT says."""
+    packaged = write_random_checkpoint(backbone("vitt16"), tmp_path / "package")
+    monkeypatch.setattr(cli_export, "bundled_checkpoint", lambda: packaged)
+    ran = command("export", "-w", "vitt16")
+    assert ran.code == 0, ran.err
+    assert f"vitt16: exporting {packaged}" in ran.out
+    assert (roots / "vitt16-fp32.onnx").is_file()
+
+
+def test_an_altered_checkpoint(command, match, roots: Path, checkpoint: Path, tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.setenv("WEIGHTS_ROOT", str(tmp_path / "w"))
+    (tmp_path / "w").mkdir()
+    (tmp_path / "w" / checkpoint.name).write_bytes(checkpoint.read_bytes()[:-10])
+    ran = command("export", "-w", "vits16")
+    assert ran.code == 1
+    assert "truncated or altered" in ran.err
+    assert checkpoint.name in ran.err
+    ran = match("-w", "vits16")
+    assert ran.code == 1
+    assert "truncated or altered" in ran.err
+    assert not list(roots.glob("*")) if roots.exists() else True
+
+
+BLOCKED = """
+import sys
+
+class Refuse:
+    def find_spec(self, name, path=None, target=None):
+        if name.split('.')[0] in ('torch', 'onnx', 'onnxscript', 'transformers'):
+            raise ModuleNotFoundError(f'No module named {name!r}', name=name)
+
+sys.meta_path.insert(0, Refuse())
+from engine.cli import main
+code = main(sys.argv[1:])
+assert 'torch' not in sys.modules
+sys.exit(code)
+"""
+
+
+def without_torch(tmp_path: Path, *arguments: str, **environment: str) -> "subprocess.CompletedProcess[str]":
+    return subprocess.run(
+        [sys.executable, "-c", BLOCKED, *arguments],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", **environment},
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+
+
+def test_matching_and_drawing_need_no_torch(tmp_path: Path, data_set: Path, tiny_graph: Path) -> None:
+    environment = {
+        "IMG_ROOT": str(data_set),
+        "EXPORT_ROOT": str(tmp_path / "exports"),
+        "GRAPH_ROOT": str(tiny_graph.parent),
+    }
+    for arguments in (("match", "-e", "--exts", "png", "-a", "400.1"), ("vis", "--all"), ("plugins",)):
+        ran = without_torch(tmp_path, *arguments, **environment)
+        assert ran.returncode == 0, ran.stderr
+    assert len(list((tmp_path / "exports").rglob("*.png"))) == 3
+
+
+def test_what_needs_torch_says_how_to_get_it(tmp_path: Path, data_set: Path, checkpoint: Path) -> None:
+    environment = {
+        "IMG_ROOT": str(data_set),
+        "EXPORT_ROOT": str(tmp_path / "exports"),
+        "WEIGHTS_ROOT": str(checkpoint.parent),
+    }
+    for arguments in (("export", "-w", "vits16"), ("match", "--exts", "png", "-w", "vits16")):
+        ran = without_torch(tmp_path, *arguments, **environment)
+        assert ran.returncode == 1
+        assert "install the extra 'export'" in ran.stderr
+        assert "Traceback" not in ran.stderr
+
+
+@pytest.mark.skipif(not bundled_graph().is_file(), reason="the bundled graph is not there")
+def test_the_bundled_graph_needs_no_torch(tmp_path: Path, data_set: Path) -> None:
+    environment = {"IMG_ROOT": str(data_set), "EXPORT_ROOT": str(tmp_path / "exports")}
+    ran = without_torch(tmp_path, "match", "--exts", "png", "-a", "400.1", "-b", "200.1", "-i", "160", **environment)
+    assert ran.returncode == 0, ran.stderr
+    assert "bundled" in ran.stdout
