@@ -1,0 +1,1 @@
+"""Throughput: photographs and pairs a second beside references in the same run (`python -m benchmarks.throughput`)."""
