@@ -1,0 +1,1 @@
+"""Scripts that keep the documents current: `python -m docs.options` and `python -m docs.pictures`."""
