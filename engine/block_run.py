@@ -5,7 +5,8 @@ tile's pairs, and no more than two blocks are needed in memory whatever the numb
 """
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 
 import numpy as np
@@ -72,22 +73,25 @@ def match_in_blocks(
     memory: MemoryPlan,
     force: Workforce,
     times: StageTimes,
-) -> Iterator[tuple[int, PairResult]]:
+) -> Generator[tuple[int, PairResult], None, None]:
     """Matches every pair; yields its number in `pairs` and its result, tile by tile.
 
     A photograph that cannot be read is recorded in `outcome` and its pairs are skipped.
     """
     match = PairMatcher(procedure)
     tasks = _matched(pairs, procedure, match, cache, outcome, memory, force, times)
-    for verified in verify_in_order(tasks, match.job, force.processes(len(pairs))):
-        times.add("verify", verified.seconds)
-        done = verified.beside
-        spent_ms = {"match": done.match_ms, "verify": verified.seconds * 1e3}
-        result = match.complete(pairs[done.number], source, done.sides, done.matches, verified.verification, spent_ms)
-        if "refine" in result.time_ms:
-            times.add("refine", result.time_ms["refine"] / 1e3)
-        yield done.number, result
-        outcome.matched += 1
+    with closing(verify_in_order(tasks, match.job, force.processes(len(pairs)))) as verifications:
+        for verified in verifications:
+            times.add("verify", verified.seconds)
+            done = verified.beside
+            spent_ms = {"match": done.match_ms, "verify": verified.seconds * 1e3}
+            result = match.complete(
+                pairs[done.number], source, done.sides, done.matches, verified.verification, spent_ms
+            )
+            if "refine" in result.time_ms:
+                times.add("refine", result.time_ms["refine"] / 1e3)
+            yield done.number, result
+            outcome.matched += 1
 
 
 def _matched(

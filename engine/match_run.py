@@ -1,6 +1,7 @@
 """One run: all pairs asked for, with one graph, from photographs to stored results."""
 
 from collections.abc import Callable, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -178,13 +179,14 @@ def run_pairs(
             results = match_in_blocks(wanted, procedure, cache, source, outcome, memory, force, times)
         else:
             results = match_one_by_one(wanted, procedure, cache, source, outcome, times)
-        for number, result in progress_bar(results, len(wanted), "pair", "match"):
-            with times("write"):
-                with_json = int(todo[number]) % step == 0
-                writer.add(result, with_json)
-                if plan.both_directions:
-                    writer.add(mirrored(result), with_json)
-            on_result(result)
+        with closing(results):  # stopped half-way, its processes end before the results are written out
+            for number, result in progress_bar(results, len(wanted), "pair", "match"):
+                with times("write"):
+                    with_json = int(todo[number]) % step == 0
+                    writer.add(result, with_json)
+                    if plan.both_directions:
+                        writer.add(mirrored(result), with_json)
+                on_result(result)
     return RunSummary(pairs, outcome, kept, writer, encoder if encoder.stores else None, times if wanted else None)
 
 

@@ -6,7 +6,7 @@ Where the view of b is searched, pairs go one by one (see `engine.pair_matching`
 verification runs in processes beside (see `engine.block_run`).
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -91,7 +91,7 @@ def match_one_by_one(
     source: FeatureSource,
     outcome: Outcome,
     times: StageTimes,
-) -> Iterator[tuple[int, PairResult]]:
+) -> Generator[tuple[int, PairResult], None, None]:
     """Matches every pair by itself; yields its number and result, in the order of the pairs.
 
     A photograph that cannot be read is recorded in `outcome` and its pairs are skipped.

@@ -12,7 +12,7 @@ import signal
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, replace
@@ -92,8 +92,12 @@ class Verified(Generic[T]):
     seconds: float
 
 
-def verify_in_order(tasks: Iterable[tuple[T, VerifyTask]], job: VerifyJob, workers: int) -> Iterator[Verified[T]]:
+def verify_in_order(
+    tasks: Iterable[tuple[T, VerifyTask]], job: VerifyJob, workers: int
+) -> Generator[Verified[T], None, None]:
     """Verifies pairs in the order they come, a bounded number at a time.
+
+    Close the generator where it is left before its end: its processes end with it.
 
     Args:
         tasks: pairs, each with something that is handed back beside its verification.
@@ -120,7 +124,8 @@ def verify_in_order(tasks: Iterable[tuple[T, VerifyTask]], job: VerifyJob, worke
             "kept; run the command again, with --workers 0 if it happens again"
         ) from error
     finally:
-        pool.shutdown(wait=False, cancel_futures=True)
+        # Waits for the tasks in progress: a pool still ending while Python exits may be woken through a closed pipe.
+        pool.shutdown(wait=True, cancel_futures=True)
 
 
 def _in_processes(

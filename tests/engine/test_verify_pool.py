@@ -4,6 +4,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from dataclasses import replace
@@ -195,11 +196,12 @@ def test_a_killed_parent_leaves_no_process_behind(tmp_path: Path) -> None:
 
 @pytest.mark.skipif(not Path("/proc/self/status").is_file(), reason="processes are looked up in /proc")
 def test_leaving_early_ends_the_processes() -> None:
-    before = set(children(os.getpid()))
+    before, threads = set(children(os.getpid())), set(threading.enumerate())
     results = verify_in_order(tasks(300), job(), 2)
     next(results)
     mine = [process for process in children(os.getpid()) if process not in before]
     workers = [p for p in mine if b"resource_tracker" not in Path(f"/proc/{p}/cmdline").read_bytes()]
     assert workers
     results.close()
-    wait_until_gone(workers)
+    assert not set(workers) & set(children(os.getpid())), "Python's exit may come upon processes that are still ending"
+    assert not set(threading.enumerate()) - threads
