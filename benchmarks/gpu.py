@@ -1,9 +1,10 @@
 """Checks that only a GPU can do: `python -m benchmarks.gpu [GRAPH …]`. Without a GPU it says so and exits with 0.
 
 For each graph (by default that of the bundled backbone): whether the CUDA provider really runs it, which nodes it left
-on the CPU, how far its outputs are from those of the CPU provider, and images per second beside it. Then all pairs of a
-large data set are matched on the card (`benchmarks/gpu_matching.py`). Prints a table in Markdown, with the date and the
-card, to be kept in the documents.
+on the CPU, how far its outputs are from those of the CPU provider, and images per second beside it. Then a large
+backbone runs in bf16 beside `torch.compile` and a bare matrix product (`benchmarks/gpu_torch.py`, needs a torch with
+CUDA), and all pairs of a large data set are matched on the card (`benchmarks/gpu_matching.py`). Prints a table in
+Markdown, with the date and the card, to be kept in the documents.
 """
 
 import argparse
@@ -26,6 +27,7 @@ from benchmarks.gpu_matching import measure_matching
 from engine.errors import Dinov3MatchError
 from engine.runtime import OnnxRuntime, open_graph
 from models.bundled import bundled_graph
+from models.catalogue import Backbone, backbone
 from models.contract import INPUT_IMAGE, OUTPUT_GLOBAL_DESCRIPTOR, OUTPUT_PATCH_TOKENS
 
 CUDA = "CUDAExecutionProvider"
@@ -127,11 +129,28 @@ def table(rows: list[Row], gpu: str) -> str:
     return head + "\n".join(lines)
 
 
+def beside_torch(entry: Backbone) -> str:
+    """The backbone's bf16 graph beside PyTorch, in a line; or why that could not be measured."""
+    try:
+        import torch
+    except ImportError:
+        return f"{entry.alias} beside PyTorch: not measured, torch is not installed"
+    if not torch.cuda.is_available():
+        return f"{entry.alias} beside PyTorch: not measured, this torch ({torch.__version__}) has no CUDA"
+    from benchmarks.gpu_torch import BATCH as TORCH_BATCH
+    from benchmarks.gpu_torch import measure_backbone
+
+    with tempfile.TemporaryDirectory() as folder:
+        return str(measure_backbone(entry, images(TORCH_BATCH), Path(folder)))
+
+
 def main(arguments: list[str]) -> int:
     """Runs the checks; 1 when a GPU is there but a graph does not run on it."""
     parser = argparse.ArgumentParser("python -m benchmarks.gpu", description=__doc__)
     parser.add_argument("graphs", nargs="*", type=Path, default=[bundled_graph()], help="graph files")
-    graphs = parser.parse_args(arguments).graphs
+    parser.add_argument("--backbone", default="vitl16", metavar="ALIAS", help="beside PyTorch (default: %(default)s)")
+    options = parser.parse_args(arguments)
+    graphs = options.graphs
     gpu = card()
     if gpu is None:
         print("no GPU: nvidia-smi finds none; nothing was measured")
@@ -141,6 +160,7 @@ def main(arguments: list[str]) -> int:
         return 1
     try:
         print(table([measure(graph) for graph in graphs], gpu))
+        print(f"\n{beside_torch(backbone(options.backbone))}")
         print(f"\n{measure_matching(CUDA)}")
     except Dinov3MatchError as error:
         print(error, file=sys.stderr)

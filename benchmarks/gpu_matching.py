@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from benchmarks.matching.ways import synthetic_maps
 from engine import FeatureMap, Matches
 from engine.block_matching import BlockMatcher
 from plugins import mutual_knn
@@ -42,21 +43,6 @@ class MatchingRow:
             f"({self.pairs / self.seconds:,.0f} pairs/s, {self.matches / self.pairs:.1f} matches a pair); against the "
             f"CPU {self.agreement:.4%} of the matches, similarities within {self.largest_difference:.1g}"
         )
-
-
-def synthetic_maps(count: int, tokens: int = TOKENS, dim: int = DIM) -> list[FeatureMap]:
-    """Maps that see parts of one ground through noise."""
-    rng = np.random.default_rng(0)
-    ground = rng.standard_normal((4 * tokens, dim), np.float32)
-    index, ones, size = np.arange(tokens, dtype=np.int32), np.ones(tokens, np.float32), (16 * tokens, 16)
-
-    def one(number: int) -> FeatureMap:
-        noise = rng.standard_normal((tokens, dim), np.float32)
-        seen = ground[rng.permutation(len(ground))[:tokens]] + 0.7 * noise
-        unit = (seen / np.linalg.norm(seen, axis=1, keepdims=True)).astype(np.float16)
-        return FeatureMap(str(number), unit, ones, index, ones[:1], (1, tokens), size, size)
-
-    return [one(number) for number in range(count)]
 
 
 def measure_matching(provider: str, count: int = MAPS, tokens: int = TOKENS, dim: int = DIM) -> MatchingRow:

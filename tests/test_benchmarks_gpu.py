@@ -1,9 +1,12 @@
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from benchmarks import gpu, gpu_matching
+from models.catalogue import backbone
+from models.random_checkpoint import shortened
 
 
 def test_without_a_gpu_it_says_so_and_succeeds(
@@ -42,3 +45,24 @@ def test_matching_counts_every_pair_and_compares_with_the_cpu(monkeypatch: pytes
     assert row.matches > 100
     assert (row.agreement, row.largest_difference) == (1.0, 0.0)
     assert "45 pairs" in str(row)
+
+
+def test_a_backbone_stands_beside_torch_and_the_bare_product(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    gpu_torch = pytest.importorskip("benchmarks.gpu_torch")
+    monkeypatch.setattr(gpu_torch, "REPEATS", 1)
+    monkeypatch.setattr("torch.compile", lambda model: model)
+    entry = shortened(backbone("vits16"), 1)
+    row = gpu_torch.measure_backbone(entry, gpu.images(2)[:, :64, :64], tmp_path, "cpu", "fp32", product_side=64)
+    assert row.smallest_cosine > 0.99999
+    assert row.within_bounds
+    assert min(row.images_s, row.compiled_images_s, row.product_tflops, row.gflops_an_image) > 0
+    assert "of torch.compile's" in str(row)
+    far = replace(row, precision="bf16", smallest_cosine=0.99)
+    assert not far.within_bounds
+    assert "BELOW" in str(far)
+
+
+def test_a_torch_without_cuda_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    torch = pytest.importorskip("torch")
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    assert "has no CUDA" in gpu.beside_torch(backbone("vitl16"))

@@ -3,30 +3,12 @@
 import argparse
 import datetime
 import os
-import platform
 import sys
 import tempfile
 from pathlib import Path
 
+from benchmarks.page import PAGE, ROOT, machine, write_between
 from benchmarks.throughput.measure import MEASUREMENTS, Bench, Line
-from engine.context import installed_versions
-from engine.runtime import usable_cores
-
-ROOT = Path(__file__).resolve().parents[2]
-PAGE = ROOT / "docs" / "benchmarks.md"
-BEGIN, END = "<!-- throughput -->", "<!-- end of throughput -->"
-
-
-def machine() -> str:
-    """Processor, cores and versions, in a line."""
-    processor = platform.processor() or platform.machine()
-    try:
-        lines = Path("/proc/cpuinfo").read_text("utf-8").splitlines()
-        processor = next(line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
-    except (OSError, StopIteration):
-        pass
-    versions = ", ".join(f"{name} {version}" for name, version in installed_versions().items())
-    return f"{processor}, {usable_cores()} cores, Python {platform.python_version()}, {versions}"
 
 
 def table(lines: list[Line], load: float) -> str:
@@ -57,10 +39,7 @@ def main(arguments: list[str]) -> None:
     text = table(lines, load)
     print(text)
     if options.write:
-        page = PAGE.read_text("utf-8")
-        before, after = page.partition(BEGIN)[0], page.partition(END)[2]
-        PAGE.write_text(f"{before}{BEGIN}\n{text}\n{END}{after}", "utf-8")
-        print(f"wrote {PAGE}")
+        print(f"wrote {write_between('throughput', text)}")
 
 
 if __name__ == "__main__":
