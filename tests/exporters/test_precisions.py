@@ -20,7 +20,7 @@ from exporters.export import export_backbone
 from exporters.graph_check import GraphCheck, compare_matches, failures, mutual_matches
 from exporters.graph_file import write_graph
 from exporters.graph_runs import VerificationError, open_session
-from exporters.number_formats import channel_scales, int8_range, to_half, to_int8, uint8_scale
+from exporters.number_formats import REDUCED_RANGE, channel_scales, int8_range, to_half, to_int8, uint8_scale
 from exporters.onnx_graph import build_graph
 from exporters.precisions import PRECISIONS
 from exporters.verify import check_graph
@@ -276,7 +276,9 @@ def test_values_beyond_the_calibrated_range_are_clipped(tmp_path: Path) -> None:
     close = []
     for share in (1.0, 0.2):
         narrow = {name: (low * share, high * share) for name, (low, high) in ranges.items()}
-        graph = write_graph(build_graph(TINY, state, PRECISIONS["int8"], ranges=narrow), tmp_path / "g.onnx").path
+        # The full range of weights would saturate on some processors, and this is about the range of activations.
+        built = build_graph(TINY, state, PRECISIONS["int8"], REDUCED_RANGE, narrow)
+        graph = write_graph(built, tmp_path / "g.onnx").path
         close.append(check_graph(graph, model, TINY, photographs(16), PRECISIONS["int8"]).mean_cosine)
     assert close[0] > 0.9999
     assert close[1] < 0.99
