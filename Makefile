@@ -17,6 +17,10 @@ TORCH_INDEX ?=
 PYTEST_ARGS ?=
 DEMO_ARGS ?=
 
+# Others' programs that tests compare with; elsewhere not all of them come as wheels, and those tests are skipped.
+comma := ,
+PEERS ?= $(if $(filter Linux-x86_64,$(shell uname -s)-$(shell uname -m)),$(comma)peers)
+
 DEMO_PYTHON := .venv/bin/python
 TEST_PYTHON := .venv-test/bin/python
 PIP_FLAGS := --disable-pip-version-check --quiet --constraint constraints.txt
@@ -61,7 +65,7 @@ clean: ## remove the virtual environments, caches and build leftovers
 	@$(call make_venv,.venv-test)
 	$(TEST_PYTHON) -m pip install $(PIP_FLAGS) setuptools
 	$(TEST_PYTHON) -m pip install $(PIP_FLAGS) $(if $(TORCH_INDEX),--extra-index-url $(TORCH_INDEX)) \
-		--no-build-isolation --editable '.[cpu,export,test]'
+		--no-build-isolation --editable '.[cpu,export,test$(PEERS)]'
 	@touch $@
 
 # $(1): folder. An unfinished one is removed first, so that a second try begins anew.
