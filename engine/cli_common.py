@@ -26,14 +26,14 @@ from engine.graphs import (
     graph_stem,
     requested_backbones,
 )
+from engine.loaded_graph import DEFAULT_RUNTIME
+from engine.only_graph import PRECISIONS
 from engine.pipeline import FailedImage
 from engine.plugin_registry import Registry
-from engine.providers import AUTO
+from engine.providers import AUTO, PROVIDERS
 from engine.sources import Wanted, requested_models, require_same_model
 from models.catalogue import Backbone
 from models.contract import SOURCE_BUILTIN
-
-PRECISIONS = ("fp32", "bf16", "fp16", "int8")
 
 
 def precision_option() -> Any:
@@ -87,6 +87,9 @@ def chosen_graphs(
     def export_missing(entry: Backbone) -> Path:
         return _export(entry, context, precision, suffixes[0])
 
+    def can_run(precision: str) -> bool:
+        return precision != "bf16" or runtime not in (None, DEFAULT_RUNTIME) or _has_gpu_provider()
+
     wide = all_weights or group is not None
     if source != SOURCE_BUILTIN:
 
@@ -98,14 +101,21 @@ def chosen_graphs(
             return export_missing_graph(wanted, context, precision, hf_token, path)
 
         models = requested_models(weights, group, all_weights, source)
-        choices = choose_graphs(models, wide, context.roots.graphs, export_model, precision, suffixes, source)
+        choices = choose_graphs(models, wide, context.roots.graphs, export_model, precision, suffixes, source, can_run)
         for choice, wanted in ((choice, wanted) for choice in choices for wanted in models):
             if choice.alias == wanted.alias:
                 record = runtime_for(choice.path, context.registry, runtime)
                 require_same_model(choice.path, graph_metadata(choice.path, record), wanted)
         return choices
     requested = requested_backbones(weights, group, all_weights)
-    return choose_graphs(requested, wide, context.roots.graphs, export_missing, precision, suffixes)
+    return choose_graphs(requested, wide, context.roots.graphs, export_missing, precision, suffixes, can_run=can_run)
+
+
+def _has_gpu_provider() -> bool:
+    """Whether ONNX Runtime has a provider with products of bf16, which that of CPUs lacks."""
+    import onnxruntime
+
+    return any(name != PROVIDERS["cpu"] for name in onnxruntime.get_available_providers() if name in PROVIDERS.values())
 
 
 def _export(entry: Backbone, context: Context, precision: str, suffix: str = ONNX_SUFFIX) -> Path:
