@@ -30,7 +30,7 @@ LINES_AT_MOST = 40
 
 
 def run_match(options: MatchOptions, context: Context) -> int:
-    """Matches the pairs asked for with every graph asked for; exit code 1 when a photograph could not be read."""
+    """Matches the pairs asked for with every graph asked for; exit code 1 when a photograph or a graph failed."""
     make_procedure = procedure_maker(options, context)
     check_provider(options.provider)
     matches = match_root(context, options.tag)
@@ -58,7 +58,7 @@ def run_match(options: MatchOptions, context: Context) -> int:
 
     if not mode.needs_descriptors:
         select_pairs(data_set, *arguments, mode)  # what is wrong with them is said before a graph is loaded
-    return max(_run_graph(choice, choose, image_root, matches, options, make_procedure, context) for choice in choices)
+    return choices.run(lambda choice: _run_graph(choice, choose, image_root, matches, options, make_procedure, context))
 
 
 def procedure_maker(options: MatchOptions, context: Context) -> Callable[[OpenedGraph], Procedure]:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol, TypeVar
 
-from engine.errors import GraphError, UsageError
+from engine.errors import GraphError, UsageError, WorkError
 from engine.loaded_graph import GraphRuntime
 from engine.only_graph import DEFAULT_PRECISION, ONNX_SUFFIX, GraphChoice, only_graph
 from engine.suggest import did_you_mean
@@ -27,12 +27,17 @@ __all__ = [
     "DEFAULT_PRECISION",
     "ONNX_SUFFIX",
     "GraphChoice",
+    "NoCheckpointError",
     "OpenedGraph",
     "choose_graphs",
     "graph_path",
     "graph_stem",
     "requested_backbones",
 ]
+
+
+class NoCheckpointError(GraphError):
+    """A backbone has neither a graph nor a checkpoint to make one from."""
 
 
 @dataclass(frozen=True)
@@ -98,25 +103,31 @@ def choose_graphs(
     suffixes: Sequence[str] = (ONNX_SUFFIX,),
     source: str = SOURCE_BUILTIN,
     can_run: Callable[[str], bool] = lambda precision: True,
+    on_failure: Callable[[str, WorkError], None] | None = None,
 ) -> list[GraphChoice]:
     """The graphs to run.
 
     Args:
         requested: the backbones named by the user; empty to choose for him.
         wide: whether they came from a group or `--all-weights`; those without graph and checkpoint are then left out.
-        export_missing: exports a graph whose checkpoint is there and returns its path; raises GraphError otherwise.
+        export_missing: exports a graph whose checkpoint is there and returns its path; raises NoCheckpointError
+            where there is none.
         precision: of the graphs.
         suffixes: of graph files, best first.
         source: of the networks.
         can_run: whether this machine can run graphs of a precision.
+        on_failure: told the alias and the error of each backbone of a group that could not be exported.
 
     Raises:
         UsageError: nothing was named and several graphs are there.
         GraphError: a named backbone has neither graph nor checkpoint, or none of a group has.
+        WorkError: a named backbone could not be exported, or none of a group could.
     """
     if not requested:
         return [only_graph(graph_root, precision, suffixes, source, can_run)]
-    choices, missing = [], []
+    choices: list[GraphChoice] = []
+    missing: list[NoCheckpointError] = []
+    failed: list[WorkError] = []
     for entry in requested:
         path = graph_path(graph_root, graph_stem(entry.alias, source), precision, suffixes)
         if path.is_file():
@@ -124,14 +135,21 @@ def choose_graphs(
             continue
         try:
             exported = export_missing(entry)
-        except GraphError as error:
+        except WorkError as error:
             if not wide:
                 raise
-            missing.append(str(error))
+            if isinstance(error, NoCheckpointError):
+                missing.append(error)
+                continue
+            failed.append(error)
+            if on_failure is not None:
+                on_failure(entry.alias, error)
             continue
         choices.append(GraphChoice(entry.alias, exported, f"{entry.alias}: exported {exported} first"))
-    if not choices:
-        raise GraphError(
-            missing[0] if len(missing) == 1 else f"none of {len(missing)} backbones is there: {missing[0]}"
-        )
-    return choices
+    if choices:
+        return choices
+    if failed:
+        raise WorkError(f"no graph is left to run: {len(failed)} of {len(requested)} backbones failed, see above")
+    raise GraphError(
+        str(missing[0]) if len(missing) == 1 else f"none of {len(missing)} backbones is there: {missing[0]}"
+    )

@@ -18,11 +18,11 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 from models.build import DinoModel, build_with_weights, expected_shapes
 from models.catalogue import Backbone
 from models.errors import WorkError
-from models.find import checkpoint_candidates, files_below
+from models.find import checkpoint_candidates, no_checkpoint_text
 
 _HASH_BLOCK_BYTES = 1 << 22
 _NAMED = 4
-"""How many keys or files an error message names before it only counts the rest."""
+"""How many keys an error message names before it only counts the rest."""
 
 BytesDone = Callable[[int, int], None]
 """Called with (bytes done, bytes in all)."""
@@ -67,10 +67,6 @@ def find_checkpoint(backbone: Backbone, weights_root: Path) -> Path:
         CheckpointError: the folder is missing, or holds no such file.
         AmbiguousCheckpointError: several files with other hashes.
     """
-    if not weights_root.is_dir():
-        raise CheckpointError(
-            f"the weights folder {weights_root} does not exist; set WEIGHTS_ROOT to the folder with the .pth files"
-        )
     found = checkpoint_candidates(backbone, weights_root)
     if len(found) > 1:
         names = "\n  ".join(str(path) for path in found)
@@ -79,10 +75,7 @@ def find_checkpoint(backbone: Backbone, weights_root: Path) -> Path:
             f"keep one, or name the one to use:\n  {names}"
         )
     if not found:
-        raise CheckpointError(
-            f"no checkpoint of {backbone.alias} below {weights_root}: expected a file named "
-            f"{backbone.checkpoint_name}{_near_names(backbone, weights_root)}"
-        )
+        raise CheckpointError(no_checkpoint_text(backbone, weights_root))
     return found[0]
 
 
@@ -241,9 +234,3 @@ def _some(names: list[str]) -> str:
 
 def _first_line(error: Exception) -> str:
     return (str(error).strip().splitlines() or [type(error).__name__])[0]
-
-
-def _near_names(backbone: Backbone, weights_root: Path) -> str:
-    stem = backbone.checkpoint_stem.lower()
-    near = [path.name for path in files_below(weights_root) if path.name.lower().startswith(stem)]
-    return f". There is {_some(near)}, which does not follow that name" if near else ""

@@ -2,11 +2,13 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+from conftest import write_tiny_graph
 
 from engine import cli_export
 from models.bundled import bundled_graph
@@ -43,6 +45,7 @@ def test_a_missing_graph_is_exported_first(match, roots: Path, checkpoint: Path,
     ran = match("-w", "vits16", "-a", "400.1", "-b", "200.1", "-i", "64")
     assert ran.code == 0, ran.err
     assert f"no graph {roots / 'vits16-fp32.onnx'}; exporting it from {checkpoint}" in ran.out
+    assert re.search(r"vits16: .*largest difference [\d.e-]+, smallest cosine [01]\.\d+", ran.out)
     [path] = (tmp_path / "exports" / "pair_match").rglob("*.json")
     text = json.loads(path.read_text("utf-8"))
     assert text["meta"]["ckpt"] == checkpoint.name
@@ -80,6 +83,24 @@ def test_an_altered_checkpoint(command, match, roots: Path, checkpoint: Path, tm
     assert ran.code == 1
     assert "truncated or altered" in ran.err
     assert not list(roots.glob("*")) if roots.exists() else True
+
+
+def test_one_bad_checkpoint_of_a_group_does_not_stop_the_others(
+    match, roots: Path, checkpoint: Path, tmp_path: Path, monkeypatch
+) -> None:
+    weights = tmp_path / "w"
+    weights.mkdir()
+    monkeypatch.setenv("WEIGHTS_ROOT", str(weights))
+    (weights / checkpoint.name).write_bytes(checkpoint.read_bytes()[:-10])
+    write_tiny_graph(roots / "vitb16-fp32.onnx", alias="vitb16")
+    write_tiny_graph(roots / "vitl16-fp32.onnx", alias="vitl16").write_bytes(b"no graph")
+    ran = match("-g", "ViT_LVD1689M", "-a", "400.1", "-b", "200.1")
+    assert ran.code == 1
+    assert re.search(r"^vits16: .*truncated or altered", ran.err, re.MULTILINE)
+    assert re.search(r"^vitl16: .*vitl16-fp32\.onnx", ran.err, re.MULTILINE)
+    assert len(ran.err.splitlines()) == 2, "nothing is said of backbones without graph and checkpoint"
+    [path] = (tmp_path / "exports" / "pair_match").rglob("*.json")
+    assert path.name.startswith("vitb16_")
 
 
 BLOCKED = """
@@ -133,6 +154,12 @@ def test_what_needs_torch_says_how_to_get_it(tmp_path: Path, data_set: Path, che
         assert ran.returncode == 1
         assert "install the extra 'export'" in ran.stderr
         assert "Traceback" not in ran.stderr
+    nowhere = {**environment, "WEIGHTS_ROOT": str(tmp_path / "empty")}
+    (tmp_path / "empty").mkdir()
+    ran = without_torch(tmp_path, "match", "--exts", "png", "-w", "vits16", **nowhere)
+    assert ran.returncode == 1
+    assert "no checkpoint of vits16 below" in ran.stderr, "torch would not help here"
+    assert "extra 'export'" not in ran.stderr
 
 
 @pytest.mark.skipif(not bundled_graph().is_file(), reason="the bundled graph is not there")

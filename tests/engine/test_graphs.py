@@ -4,11 +4,11 @@ from pathlib import Path
 
 import pytest
 
-from engine.errors import GraphError, UsageError
-from engine.graphs import choose_graphs, graph_path, requested_backbones
+from engine.errors import GraphError, UsageError, WorkError
+from engine.graphs import NoCheckpointError, choose_graphs, graph_path, requested_backbones
 from engine.only_graph import exported_graphs
 from models.bundled import bundled_graph
-from models.catalogue import BACKBONES, UnknownBackboneError, backbone
+from models.catalogue import BACKBONES, Backbone, UnknownBackboneError, backbone
 
 
 def never(entry: object) -> Path:
@@ -16,7 +16,7 @@ def never(entry: object) -> Path:
 
 
 def absent(entry: object) -> Path:
-    raise GraphError(f"nothing of {entry}")
+    raise NoCheckpointError(f"nothing of {entry}")
 
 
 def graphs(tmp_path: Path, *aliases: str) -> Path:
@@ -141,3 +141,22 @@ def test_a_graph_that_this_machine_cannot_run_is_not_taken_and_not_hidden(tmp_pa
     (tmp_path / "vitl16-bf16.onnx").touch()
     with pytest.raises(GraphError, match=r"the only graph in .* is vitl16-bf16\.onnx, and bf16 needs a GPU.*-w vitt16"):
         choose_graphs([], False, tmp_path, never, can_run=lambda precision: precision != "bf16")
+
+
+def test_a_backbone_of_a_group_that_fails_is_told_and_the_others_go_on(tmp_path: Path) -> None:
+    def export(entry: Backbone) -> Path:
+        if entry.alias == "vitb16":
+            raise WorkError("altered")
+        return absent(entry)
+
+    graphs(tmp_path, "vits16")
+    told: list[tuple[str, str]] = []
+
+    def tell(alias: str, error: WorkError) -> None:
+        told.append((alias, str(error)))
+
+    [only] = choose_graphs(list(BACKBONES.values())[:5], True, tmp_path, export, on_failure=tell)
+    assert only.alias == "vits16"
+    assert told == [("vitb16", "altered")], "that there is neither graph nor checkpoint is no failure"
+    with pytest.raises(WorkError, match="no graph is left to run: 1 of 2 backbones failed"):
+        choose_graphs([backbone("vitb16"), backbone("cxTiny")], True, tmp_path, export, on_failure=tell)
