@@ -17,7 +17,8 @@ from engine.match_run import Choose, RunFolders, RunPlan, run_pairs
 from engine.pair_lists import GlobalDescriptors, PairMode, select_pairs
 from engine.pair_matching import Procedure
 from engine.pairs import PairIndexList
-from engine.plugin_options import check_ransac_method, options_as_dict, parse_options
+from engine.plugin_calls import require_filter
+from engine.plugin_options import options_as_dict, parse_options
 from engine.progress import say
 from engine.results import MatchSettings, PairResult
 from engine.runtime import check_provider
@@ -68,7 +69,7 @@ def procedure_maker(options: MatchOptions, context: Context) -> Callable[[Opened
     matcher_options = parse_options(matcher.options, options.matcher_options, f"--matcher {matcher.name} -M")
     chosen = context.registry.filter(options.filter)
     filter_options = parse_options(chosen.options, filter_assignments(options), f"--filter {chosen.name} -F")
-    check_ransac_method(chosen, filter_options)
+    require_filter(chosen, filter_options)
     if options.min_confidence and chosen.kind is ModelKind.NONE:
         raise UsageError(f"--min-confidence judges by geometry, and --filter {chosen.name} looks for none")
     scales = parse_scales(options.scales)

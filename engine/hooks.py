@@ -152,6 +152,8 @@ class FilterRecord:
         kind: how the matrix is to be read, where an estimate does not say it itself.
         min_matches: fewer matches than this cannot be estimated; the pipeline then reports no model.
         ransac_methods: values that the option `ransac_method` may take; empty when the filter has none.
+        require: called with the options before any work begins; raises UsageError where they cannot be followed here,
+            for want of an optional package for example. None where they always can.
         origin: the package that brought it, for messages; the registry fills it in.
     """
 
@@ -162,6 +164,7 @@ class FilterRecord:
     kind: ModelKind
     min_matches: int
     ransac_methods: tuple[str, ...] = ()
+    require: Callable[[Any], None] | None = None
     origin: str = ""
 
 

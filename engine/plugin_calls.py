@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from engine.errors import Dinov3MatchError, PluginError
 from engine.features import FeatureMap, Matches
 from engine.hooks import Estimate, FilterRecord, MatcherRecord
+from engine.plugin_options import check_ransac_method
 
 T = TypeVar("T")
 Found = tuple[int, int, Matches]
@@ -39,6 +40,19 @@ def made(record: MatcherRecord | FilterRecord, factory: Callable[[], T]) -> T:
     """What a factory of the record makes."""
     with blamed_on(record):
         return factory()
+
+
+def require_filter(record: FilterRecord, options: Any) -> None:
+    """Makes sure that a filter can do what its options ask for, before any work begins.
+
+    Raises:
+        UsageError: it does not support the robust method chosen, or cannot use it on this machine.
+        PluginError: the filter's own check failed.
+    """
+    check_ransac_method(record, options)
+    if record.require is not None:
+        with blamed_on(record):
+            record.require(options)
 
 
 def call_matcher(record: MatcherRecord, match: Any, a: FeatureMap, b: FeatureMap, options: Any) -> Matches:
@@ -97,7 +111,7 @@ def checked_matches(record: MatcherRecord, found: Any, count_a: int, count_b: in
         kind = getattr(index, "dtype", np.dtype(object)).kind
         if kind not in "iu":
             raise PluginError(f"{_name(record)} gave {name} that holds no whole numbers")
-        if len(index) and not (0 <= int(index.min()) and int(index.max()) < count):
+        if len(index) and (int(index.min()) < 0 or int(index.max()) >= count):
             raise PluginError(f"{_name(record)} gave {name} outside 0 to {count - 1}, the rows of that map")
     similarity = found.similarity
     if getattr(similarity, "dtype", np.dtype(object)).kind != "f" or not np.isfinite(similarity).all():

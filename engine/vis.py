@@ -14,7 +14,8 @@ from engine.drawing import TOKEN_MODES, PairScene, Strokes, TokenScene, draw_pai
 from engine.errors import ResultFileError, UsageError, WorkError
 from engine.hooks import FilterRecord, ModelKind
 from engine.photographs import Photographs
-from engine.plugin_options import check_ransac_method, parse_options
+from engine.plugin_calls import require_filter
+from engine.plugin_options import parse_options
 from engine.plugin_registry import Registry
 from engine.results import Verification
 from engine.store.atomic import write_bytes
@@ -212,7 +213,7 @@ def verify_anew(stored: StoredResult, asked: NewVerification, registry: Registry
     assignments = [f"{key}={_typed(value)}" for key, value in values.items()]
     flag = f"filter '{name}' (asked by {', '.join(asked.sources.values())}):" if asked.sources else f"filter '{name}':"
     options = parse_options(record.options, assignments, flag)
-    check_ransac_method(record, options)
+    require_filter(record, options)
     return _verify(record, options, stored, before.reproj_unit if before is not None else ENCODED)
 
 

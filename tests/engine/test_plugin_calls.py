@@ -24,7 +24,7 @@ class NoOptions:
     pass
 
 
-class Peculiar(Exception):
+class PeculiarError(Exception):
     """An error that cannot be made again from its text, as it would be in another process."""
 
     def __init__(self, number: int, text: str) -> None:
@@ -32,7 +32,7 @@ class Peculiar(Exception):
 
 
 def fails(*_: Any, **__: Any) -> Any:
-    raise Peculiar(7, "out of\nluck")
+    raise PeculiarError(7, "out of\nluck")
 
 
 def feature_map(count: int) -> FeatureMap:
@@ -82,9 +82,13 @@ def test_matches_are_checked_in_both_forms(given: Any, said: str) -> None:
 
 
 def test_a_matcher_that_fails_is_named_with_its_package_and_its_reason() -> None:
-    said = r"the matcher 'theirs' of their-package 1\.2 failed \(Peculiar: out of luck 7\)"
+    said = r"the matcher 'theirs' of their-package 1\.2 failed \(PeculiarError: out of luck 7\)"
     one = feature_map(3)
-    for record in (matcher(fails), replace(matcher(fails), block=lambda: fails), replace(matcher(fails), factory=fails)):
+    for record in (
+        matcher(fails),
+        replace(matcher(fails), block=lambda: fails),
+        replace(matcher(fails), factory=fails),
+    ):
         with pytest.raises(PluginError, match=said):
             list(match_block(record, [one], [one], np.ones((1, 1), bool), NoOptions()))
     with pytest.raises(PluginError, match=said):
@@ -102,7 +106,9 @@ def test_a_fast_form_gives_each_wanted_pair_once(pairs: list[tuple[int, int]], s
 
     two = [feature_map(3), feature_map(3)]
     with pytest.raises(PluginError, match=said):
-        list(match_block(replace(matcher(fails), block=lambda: block), two[:1], two, np.ones((1, 2), bool), NoOptions()))
+        list(
+            match_block(replace(matcher(fails), block=lambda: block), two[:1], two, np.ones((1, 2), bool), NoOptions())
+        )
 
 
 @pytest.mark.parametrize(
@@ -125,7 +131,8 @@ def short_mask(a: np.ndarray, b: np.ndarray, options: object) -> Estimate:
 
 @pytest.mark.parametrize("workers", [0, 1])
 @pytest.mark.parametrize(
-    ("function", "said"), [(fails, r"failed \(Peculiar: out of luck 7\)"), (short_mask, r"shape \[7\] for 8 matches")]
+    ("function", "said"),
+    [(fails, r"failed \(PeculiarError: out of luck 7\)"), (short_mask, r"shape \[7\] for 8 matches")],
 )
 def test_errors_of_filters_come_out_of_processes(function: Callable[..., Any], said: str, workers: int) -> None:
     size = (100, 100)
@@ -139,7 +146,7 @@ def test_an_error_of_this_program_keeps_its_kind() -> None:
     def refuses(*_: Any) -> Estimate:
         raise UsageError("needs a package")
 
-    with pytest.raises(UsageError, match="^needs a package$"):
+    with pytest.raises(UsageError, match=r"^needs a package$"):
         call_filter(geometry(refuses), EIGHT, EIGHT, NoOptions())
 
 
