@@ -16,6 +16,7 @@ from engine.encoding import DECODES, FAST
 from engine.errors import GraphError, WorkError
 from engine.events import emit
 from engine.failed_images import update_failed_list
+from engine.graph_info import GraphInfo
 from engine.graph_opening import graph_metadata, graph_suffixes, open_with, results_digest, runtime_for
 from engine.graphs import (
     DEFAULT_PRECISION,
@@ -29,7 +30,7 @@ from engine.graphs import (
     requested_backbones,
 )
 from engine.loaded_graph import DEFAULT_RUNTIME
-from engine.only_graph import PRECISIONS
+from engine.only_graph import PRECISIONS, require_own_name
 from engine.pipeline import FailedImage
 from engine.plugin_registry import Registry
 from engine.progress import StageBars
@@ -229,8 +230,14 @@ def _require_checkpoint(entry: Backbone | None, context: Context, missing: str) 
 
 
 def opened(choice: GraphChoice, provider: str, registry: Registry, runtime_name: str | None = None) -> OpenedGraph:
-    """Loads a graph on a provider and says which one it runs on."""
+    """Loads a graph on a provider and says which one it runs on.
+
+    Raises:
+        GraphError: the file is missing, damaged, not ours, or another graph than its name says.
+        ProviderError: it does not run on this provider.
+    """
     record = runtime_for(choice.path, registry, runtime_name)
+    require_own_name(GraphInfo.from_metadata(choice.path, graph_metadata(choice.path, record)))
     runtime = open_with(record, choice.path, provider)
     if choice.said:
         print(choice.said)

@@ -1,10 +1,11 @@
-"""The graph of a run that names none: the only one there is, else the bundled one where there is none at all."""
+"""Graphs by their file names, and the graph of a run that names none: the only one there is, or the bundled one."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from engine.errors import GraphError, UsageError
+from engine.graph_info import GraphInfo
 from models.bundled import bundled_graph
 from models.catalogue import BACKBONES, BUNDLED_ALIAS
 from models.contract import SOURCE_BUILTIN, SOURCES
@@ -50,6 +51,24 @@ def graph_of_name(path: Path) -> ExportedGraph | None:
     if alias and source in SOURCES and source != SOURCE_BUILTIN:
         return ExportedGraph(alias, source, precision, path)
     return ExportedGraph(stem, SOURCE_BUILTIN, precision, path) if stem in BACKBONES else None
+
+
+def require_own_name(graph: GraphInfo) -> None:
+    """Makes sure that a graph is what its file is called, as results are recorded under that name.
+
+    Raises:
+        GraphError: it is another one, or a renamed one.
+    """
+    called = graph_of_name(graph.path)
+    if called is None:
+        return
+    says, is_ = (called.alias, called.source, called.precision), (graph.alias, graph.source, graph.precision)
+    if says != is_:
+        stem = graph.alias if graph.source == SOURCE_BUILTIN else f"{graph.alias}-{graph.source}"
+        raise GraphError(
+            f"{graph.path} is a graph of {graph.alias} from {graph.source} in {graph.precision}, and not what its name "
+            f"says: call it {stem}-{graph.precision}{graph.path.suffix}, or delete it and export {called.alias} again"
+        )
 
 
 def exported_graphs(graph_root: Path, suffixes: Sequence[str] = (ONNX_SUFFIX,)) -> list[ExportedGraph]:
