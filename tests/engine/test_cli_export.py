@@ -54,6 +54,28 @@ def test_a_missing_graph_is_exported_first(match, roots: Path, checkpoint: Path,
     assert "exporting" not in again.out
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize(("alias", "tokens"), [("vits16+", 20), ("cxTiny", 4), ("vitb16", 20), ("vitl16", 20)])
+def test_real_exports_of_every_kind_are_matched(match, tmp_path: Path, monkeypatch, alias: str, tokens: int) -> None:
+    """SwiGLU, a stride of 32, and larger ones: 384 x 320 pixels become 80 x 64, or 64 x 64."""
+    checkpoint = write_random_checkpoint(backbone(alias), tmp_path / "w")
+    monkeypatch.setenv("WEIGHTS_ROOT", str(checkpoint.parent))
+    monkeypatch.delenv("GRAPH_ROOT")
+    graph = tmp_path / "exports" / "dinov3_graphs" / f"{alias}-fp32.onnx"
+    try:
+        ran = match("-w", alias, "-a", "400.1", "-b", "200.1", "-i", "64")
+        assert ran.code == 0, ran.err
+        assert f"{alias}: {graph} on CPUExecutionProvider" in ran.out
+        [path] = (tmp_path / "exports" / "pair_match").rglob("*.json")
+        text = json.loads(path.read_text("utf-8"))
+        assert (text["weight"], text["meta"]["ckpt"]) == (alias, checkpoint.name)
+        assert text["patch"]["n_a"] == text["patch"]["n_b"] == tokens
+        assert text["patch"]["idx_a"], "random weights still give some mutual matches"
+    finally:
+        checkpoint.unlink()
+        graph.unlink(missing_ok=True)
+
+
 def test_a_group_takes_what_is_there_and_names_the_rest(command, roots: Path) -> None:
     ran = command("export", "-g", "ViT_LVD1689M")
     assert ran.code == 0, ran.err
