@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from engine.errors import UsageError
 from engine.features import FeatureMap, Matches
 from engine.hooks import MatcherRecord
+from engine.plugin_calls import checked_block, made
 
 FP32, INT8 = "fp32", "int8"
 MATCH_PRECISIONS = (FP32, INT8)
@@ -38,8 +39,9 @@ class BlockMatcher:
         if provider in ON_DEVICE and precision == FP32 and record.device is not None:
             self._on_device = record.device(provider, options)
         self._options, self._precision, self._threads = options, precision, threads
-        self._block = None if record.block is None else record.block()
-        self._single = record.factory() if self._block is None else None
+        self._record = record
+        self._block = None if record.block is None else made(record, record.block)
+        self._single = made(record, record.factory) if self._block is None else None
 
     def __call__(
         self, a: Sequence[FeatureMap], b: Sequence[FeatureMap], wanted: NDArray[np.bool_]
@@ -51,11 +53,19 @@ class BlockMatcher:
 
         Yields:
             (row of a, row of b, their matches), by row of a and then of b.
+
+        Raises:
+            PluginError: the matcher failed, or gave something else than matches of these maps.
         """
         if wanted.shape != (len(a), len(b)) or wanted.dtype != np.bool_:
             raise ValueError(
                 f"wanted must be bool of shape {(len(a), len(b))}, got {wanted.dtype} of shape {wanted.shape}"
             )
+        yield from checked_block(self._record, self._found(a, b, wanted), a, b, wanted)
+
+    def _found(
+        self, a: Sequence[FeatureMap], b: Sequence[FeatureMap], wanted: NDArray[np.bool_]
+    ) -> Iterator[tuple[int, int, Matches]]:
         if self._on_device is not None:
             yield from self._on_device(a, b, wanted)
         elif self._block is not None:

@@ -1,6 +1,8 @@
 """Joins `engine demo` to the pipeline and the pictures."""
 
-from collections.abc import Callable, Sequence
+import contextlib
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from engine.cli_common import report_failures
@@ -10,19 +12,22 @@ from engine.cli_match_options import MatchOptions
 from engine.cli_report import print_summary
 from engine.context import Context
 from engine.convert.runs import stored_runs
-from engine.dataset import scan
+from engine.dataset import DataSet, scan
 from engine.digest import file_sha256
 from engine.drawing import Strokes
+from engine.errors import DataSetError
 from engine.graphs import GraphChoice, OpenedGraph
 from engine.match_run import RunFolders, RunPlan, run_pairs
+from engine.naming import walk_files
 from engine.pair_matching import DENSE
-from engine.pairs import Pair, enumerate_pairs
+from engine.pairs import Pair, enumerate_pairs, file_entries
 from engine.photographs import Photographs
 from engine.report import ReportLimits, write_report
-from engine.report.source import StoreSource
+from engine.report.source import RunDescription, SourcePair, StoreSource
 from engine.report.write import PictureFiles
 from engine.results import PairResult
 from engine.runtime import open_graph
+from engine.sample_photographs import SUFFIXES
 from engine.store.result_json import result_path
 from engine.vis import PictureMaker, picture_path
 from models.bundled import bundled_graph
@@ -37,16 +42,35 @@ def run_demo_command(options: DemoOptions, context: Context) -> int:
     graph_path = bundled_graph()
     graph = OpenedGraph(GraphChoice(BUNDLED_ALIAS, graph_path), open_graph(graph_path), file_sha256(graph_path))
     print(f"{BUNDLED_ALIAS}, the bundled backbone (not Meta's weights), on {graph.runtime.provider}")
-    code = run_demo(options, _matching(graph, options, context), _drawing(context))
-    _report(options, context)
+    results: list[PairResult] = []
+    code = run_demo(options, _matching(graph, options, context, results), _drawing(context))
+    _report(options, context, results)
     return code
 
 
-def _report(options: DemoOptions, context: Context) -> None:
+@dataclass(frozen=True, eq=False)
+class _ThisRun:
+    """The pairs of this run alone: the folder may hold those of other photographs, matched with the same settings."""
+
+    description: RunDescription
+    results: Sequence[PairResult]
+    match_root: Path
+    problems: list[str] = field(default_factory=list)
+
+    def __len__(self) -> int:
+        return len(self.results)
+
+    def pairs(self) -> Iterator[SourcePair]:
+        for result in self.results:
+            labels = (result.image_a.label, result.image_b.label)
+            yield SourcePair(result, result_path(self.match_root, BUNDLED_ALIAS, *labels))
+
+
+def _report(options: DemoOptions, context: Context, results: Sequence[PairResult]) -> None:
     """Writes the report of what was matched; the last line of the demonstration says where it is."""
     out = Path(options.out)
     matches = _matches_folder(out)
-    source = StoreSource(stored_runs(matches)[0].folder, matches)
+    source = _ThisRun(StoreSource(stored_runs(matches)[0].folder, matches).description, results, matches)
     photographs = Photographs(Path(options.images) if options.images else out / "images")
     pictures = PictureFiles(
         lambda file: picture_path(file, out / "pair_viz"), PictureMaker(photographs, context.registry, Strokes()).make
@@ -56,27 +80,45 @@ def _report(options: DemoOptions, context: Context) -> None:
     print_summary(summary, len(source))
 
 
+def _photographs(images: Path) -> DataSet:
+    """The photographs of a folder: a data set by its file names, or all pictures there, called by their paths.
+
+    Raises:
+        DataSetError: there is no such folder, or it holds fewer than two pictures.
+    """
+    if not images.is_dir():
+        raise DataSetError(f"--images {images} {'is a file, not a folder' if images.exists() else 'does not exist'}")
+    with contextlib.suppress(DataSetError):
+        named = scan(images)
+        if len(named) > 1:
+            return named
+    entries = file_entries([path for path in walk_files(images) if path.suffix.lower() in SUFFIXES])
+    if len(entries) < 2:
+        kinds = ", ".join(sorted(suffix.removeprefix(".") for suffix in SUFFIXES))
+        raise DataSetError(f"--images {images}: a pair takes two photographs ({kinds}), and {len(entries)} is there")
+    return DataSet(images, entries)
+
+
 def _matches_folder(out: Path) -> Path:
     return out / "pair_match"
 
 
 def _matching(
-    graph: OpenedGraph, options: DemoOptions, context: Context
+    graph: OpenedGraph, options: DemoOptions, context: Context, results: list[PairResult]
 ) -> Callable[[Path, Path, Sequence[tuple[str, str]] | None], list[PairResult]]:
     def match(images: Path, out: Path, wanted: Sequence[tuple[str, str]] | None) -> list[PairResult]:
         procedure = procedure_maker(
             MatchOptions(image_size=options.image_size, rotations=12, scales="auto", refine=DENSE), context
         )(graph)
-        data_set = scan(images)
+        data_set = _photographs(images)
         by_key = {entry.key: entry for entry in data_set.entries}
         pairs = (
             enumerate_pairs(data_set, None, None) if wanted is None else [Pair(by_key[a], by_key[b]) for a, b in wanted]
         )
         folders = RunFolders(images, _matches_folder(out), out / "dinov3_embeds", None, save_embeds=True)
-        results: list[PairResult] = []
         summary = run_pairs(pairs, graph, procedure, folders, results.append, RunPlan(anew=True))
         report_failures(summary.outcome.failed.values())
-        return results
+        return list(results)
 
     return match
 

@@ -82,7 +82,7 @@ class EmbedOptions:
 
 
 def run_embed(options: EmbedOptions, context: Context) -> int:
-    """Encodes and stores; exit code 1 when a photograph could not be read."""
+    """Encodes and stores; exit code 1 when a photograph or a graph failed."""
     check_provider(options.provider)
     choices = chosen_graphs(
         list(options.weights),
@@ -99,7 +99,7 @@ def run_embed(options: EmbedOptions, context: Context) -> int:
     entries = data_set.entries if options.image_a is None else data_set.find(options.image_a)
     print(f"{len(entries)} photographs")
     emit("photographs_found", photographs=len(entries), pairs=0)
-    return max(_embed(choice, entries, image_root, options, context) for choice in choices)
+    return choices.run(lambda choice: _embed(choice, entries, image_root, options, context))
 
 
 def _embed(

@@ -64,7 +64,7 @@ class EvaluateOptions(MatchOptions):
 
 
 def run_evaluate(options: EvaluateOptions, context: Context) -> int:
-    """Measures every graph asked for; exit code 0 however good the figures are."""
+    """Measures every graph asked for; exit code 0 however good the figures are, 1 where a graph failed."""
     _check(options, context)
     make_procedure = procedure_maker(options, context)
     out = Path(options.out) if options.out else context.roots.exports / "evaluation"
@@ -77,7 +77,8 @@ def run_evaluate(options: EvaluateOptions, context: Context) -> int:
     print(f"{len(cases)} pair(s) of known geometry from {source}")
     rows_of: dict[str, Sequence[Row]] = {}
     runs: list[dict[str, Any]] = []
-    for choice in choices:
+
+    def measure(choice: GraphChoice) -> int:
         graph = opened(choice, options.provider, context.registry, options.runtime)
         procedure = make_procedure(graph)
         results = _matched(
@@ -88,6 +89,11 @@ def run_evaluate(options: EvaluateOptions, context: Context) -> int:
         )
         rows_of[choice.alias] = _measured(cases, results, choice, graph, options, len(choices) > 1)
         runs.append(run_as_json(procedure.settings, graph.runtime.provider, installed_versions()))
+        return 0
+
+    code = choices.run(measure)
+    if not rows_of:
+        return code
     _say(rows_of, options.synthetic is not None)
     if options.synthetic:
         for picture in draw_curves(rows_of, out / "curves"):
@@ -97,7 +103,7 @@ def run_evaluate(options: EvaluateOptions, context: Context) -> int:
             Path(options.json), report("synthetic" if options.synthetic else "truth", source, rows_of, runs, about)
         )
         print(f"\nwrote {options.json}")
-    return 0
+    return code
 
 
 def _say(rows_of: Mapping[str, Sequence[Row]], synthetic: bool) -> None:

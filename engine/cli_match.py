@@ -17,7 +17,8 @@ from engine.match_run import Choose, RunFolders, RunPlan, run_pairs
 from engine.pair_lists import GlobalDescriptors, PairMode, select_pairs
 from engine.pair_matching import Procedure
 from engine.pairs import PairIndexList
-from engine.plugin_options import check_ransac_method, options_as_dict, parse_options
+from engine.plugin_calls import require_filter
+from engine.plugin_options import as_typed, options_as_dict, parse_options
 from engine.progress import say
 from engine.results import MatchSettings, PairResult
 from engine.runtime import check_provider
@@ -30,7 +31,7 @@ LINES_AT_MOST = 40
 
 
 def run_match(options: MatchOptions, context: Context) -> int:
-    """Matches the pairs asked for with every graph asked for; exit code 1 when a photograph could not be read."""
+    """Matches the pairs asked for with every graph asked for; exit code 1 when a photograph or a graph failed."""
     make_procedure = procedure_maker(options, context)
     check_provider(options.provider)
     matches = match_root(context, options.tag)
@@ -58,7 +59,7 @@ def run_match(options: MatchOptions, context: Context) -> int:
 
     if not mode.needs_descriptors:
         select_pairs(data_set, *arguments, mode)  # what is wrong with them is said before a graph is loaded
-    return max(_run_graph(choice, choose, image_root, matches, options, make_procedure, context) for choice in choices)
+    return choices.run(lambda choice: _run_graph(choice, choose, image_root, matches, options, make_procedure, context))
 
 
 def procedure_maker(options: MatchOptions, context: Context) -> Callable[[OpenedGraph], Procedure]:
@@ -67,8 +68,11 @@ def procedure_maker(options: MatchOptions, context: Context) -> Callable[[Opened
     require_precision(matcher, options.match_precision)
     matcher_options = parse_options(matcher.options, options.matcher_options, f"--matcher {matcher.name} -M")
     chosen = context.registry.filter(options.filter)
-    filter_options = parse_options(chosen.options, filter_assignments(options), f"--filter {chosen.name} -F")
-    check_ransac_method(chosen, filter_options)
+    aliases = {given: f"{typed} with --filter {chosen.name}" for given, typed in alias_assignments(options).items()}
+    filter_options = parse_options(
+        chosen.options, [*options.filter_options, *aliases], f"--filter {chosen.name} -F", aliases
+    )
+    require_filter(chosen, filter_options)
     if options.min_confidence and chosen.kind is ModelKind.NONE:
         raise UsageError(f"--min-confidence judges by geometry, and --filter {chosen.name} looks for none")
     scales = parse_scales(options.scales)
@@ -102,15 +106,19 @@ def procedure_maker(options: MatchOptions, context: Context) -> Callable[[Opened
     return make
 
 
-def filter_assignments(options: MatchOptions) -> list[str]:
-    """The `-F` assignments, with those of the typed aliases `--ransac-method` and its like."""
+def alias_assignments(options: MatchOptions) -> dict[str, str]:
+    """The `-F` assignments that `--ransac-method` and its like stand for, and what was typed for each."""
     aliases = {
         "ransac_method": options.ransac_method,
         "reproj_th": options.reproj_th,
         "confidence": options.confidence,
         "iters": options.iters,
     }
-    return [*options.filter_options, *(f"{name}={value}" for name, value in aliases.items() if value is not None)]
+    return {
+        f"{name}={value}": f"--{name.replace('_', '-')} {as_typed(value)}"
+        for name, value in aliases.items()
+        if value is not None
+    }
 
 
 def match_root(context: Context, tag: str | None) -> Path:

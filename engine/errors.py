@@ -48,7 +48,7 @@ class OutOfMemory(ProviderError):  # noqa: N818 - what happened, not a fault of 
 
 
 class PluginError(WorkError):
-    """A plugin record is invalid, or two share one name."""
+    """A plugin record is invalid, two share one name, or a matcher or filter failed."""
 
 
 class ResultFileError(WorkError):

@@ -1,20 +1,17 @@
-"""Which graph a command runs: by alias, by group, or the only one there is."""
+"""Which graphs a command runs: by alias, by group, or the only one there is (see `engine.only_graph`)."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol, TypeVar
 
-from engine.errors import GraphError, UsageError
+from engine.errors import GraphError, UsageError, WorkError
 from engine.loaded_graph import GraphRuntime
+from engine.only_graph import DEFAULT_PRECISION, ONNX_SUFFIX, GraphChoice, only_graph
 from engine.suggest import did_you_mean
 from models.bundled import bundled_graph
 from models.catalogue import BACKBONES, BUNDLED_ALIAS, Backbone, Group, backbone, in_group
 from models.contract import SOURCE_BUILTIN
-
-DEFAULT_PRECISION = "fp32"
-
-ONNX_SUFFIX = ".onnx"
 
 
 class Aliased(Protocol):
@@ -26,14 +23,21 @@ class Aliased(Protocol):
 
 Network = TypeVar("Network", bound=Aliased)
 
+__all__ = [
+    "DEFAULT_PRECISION",
+    "ONNX_SUFFIX",
+    "GraphChoice",
+    "NoCheckpointError",
+    "OpenedGraph",
+    "choose_graphs",
+    "graph_path",
+    "graph_stem",
+    "requested_backbones",
+]
 
-@dataclass(frozen=True)
-class GraphChoice:
-    """A graph to run, and a line for the user when it was not he who named it."""
 
-    alias: str
-    path: Path
-    said: str = ""
+class NoCheckpointError(GraphError):
+    """A backbone has neither a graph nor a checkpoint to make one from."""
 
 
 @dataclass(frozen=True)
@@ -70,17 +74,6 @@ def graph_path(
     return found or paths[0]
 
 
-def exported_graphs(
-    graph_root: Path, precision: str = DEFAULT_PRECISION, suffixes: Sequence[str] = (ONNX_SUFFIX,)
-) -> list[str]:
-    """Aliases that have an exported graph below `GRAPH_ROOT`, in catalogue order."""
-    return [
-        alias
-        for alias in BACKBONES
-        if any((graph_root / f"{alias}-{precision}{suffix}").is_file() for suffix in suffixes)
-    ]
-
-
 def requested_backbones(weights: list[str], group: str | None, all_weights: bool) -> list[Backbone]:
     """The backbones that `-w`, `-g` or `--all-weights` name, without repetition; empty where none was given.
 
@@ -109,24 +102,32 @@ def choose_graphs(
     precision: str = DEFAULT_PRECISION,
     suffixes: Sequence[str] = (ONNX_SUFFIX,),
     source: str = SOURCE_BUILTIN,
+    can_run: Callable[[str], bool] = lambda precision: True,
+    on_failure: Callable[[str, WorkError], None] | None = None,
 ) -> list[GraphChoice]:
     """The graphs to run.
 
     Args:
         requested: the backbones named by the user; empty to choose for him.
         wide: whether they came from a group or `--all-weights`; those without graph and checkpoint are then left out.
-        export_missing: exports a graph whose checkpoint is there and returns its path; raises GraphError otherwise.
+        export_missing: exports a graph whose checkpoint is there and returns its path; raises NoCheckpointError
+            where there is none.
         precision: of the graphs.
         suffixes: of graph files, best first.
         source: of the networks.
+        can_run: whether this machine can run graphs of a precision.
+        on_failure: told the alias and the error of each backbone of a group that could not be exported.
 
     Raises:
         UsageError: nothing was named and several graphs are there.
         GraphError: a named backbone has neither graph nor checkpoint, or none of a group has.
+        WorkError: a named backbone could not be exported, or none of a group could.
     """
     if not requested:
-        return [_only_graph(graph_root, precision, suffixes, source)]
-    choices, missing = [], []
+        return [only_graph(graph_root, precision, suffixes, source, can_run)]
+    choices: list[GraphChoice] = []
+    missing: list[NoCheckpointError] = []
+    failed: list[WorkError] = []
     for entry in requested:
         path = graph_path(graph_root, graph_stem(entry.alias, source), precision, suffixes)
         if path.is_file():
@@ -134,41 +135,21 @@ def choose_graphs(
             continue
         try:
             exported = export_missing(entry)
-        except GraphError as error:
+        except WorkError as error:
             if not wide:
                 raise
-            missing.append(str(error))
+            if isinstance(error, NoCheckpointError):
+                missing.append(error)
+                continue
+            failed.append(error)
+            if on_failure is not None:
+                on_failure(entry.alias, error)
             continue
         choices.append(GraphChoice(entry.alias, exported, f"{entry.alias}: exported {exported} first"))
-    if not choices:
-        raise GraphError(
-            missing[0] if len(missing) == 1 else f"none of {len(missing)} backbones is there: {missing[0]}"
-        )
-    return choices
-
-
-def _only_graph(graph_root: Path, precision: str, suffixes: Sequence[str], source: str) -> GraphChoice:
-    if source != SOURCE_BUILTIN:
-        ends = [f"-{source}-{precision}{suffix}" for suffix in suffixes]
-        aliases = sorted({path.name.removesuffix(end) for end in ends for path in graph_root.glob(f"*{end}")})
-        if len(aliases) != 1:
-            there = (
-                f"{', '.join(aliases)} of {source} lie in {graph_root}" if aliases else f"no {source} graph is there"
-            )
-            raise UsageError(f"--source {source}: say with -w which network to run; {there}")
-        path = graph_path(graph_root, graph_stem(aliases[0], source), precision, suffixes)
-        return GraphChoice(aliases[0], path, f"{aliases[0]}: the only exported graph of {source}")
-    exported = exported_graphs(graph_root, precision, suffixes)
-    if len(exported) > 1:
-        raise UsageError(f"several graphs lie in {graph_root}: choose with -w one of {', '.join(exported)}")
-    if exported:
-        path = graph_path(graph_root, exported[0], precision, suffixes)
-        return GraphChoice(exported[0], path, f"{exported[0]}: the only exported graph")
-    if precision != DEFAULT_PRECISION:
-        raise GraphError(
-            f"no {precision} graph is in {graph_root}: make one with 'engine export --precision {precision}'"
-        )
-    if ONNX_SUFFIX not in suffixes:
-        raise GraphError(f"no graph {' or '.join(f'*{suffix}' for suffix in suffixes)} is in {graph_root}: export one")
-    said = f"{BUNDLED_ALIAS}: the bundled backbone, as no graph is in {graph_root} (these are not Meta's weights)"
-    return GraphChoice(BUNDLED_ALIAS, bundled_graph(), said)
+    if choices:
+        return choices
+    if failed:
+        raise WorkError(f"no graph is left to run: {len(failed)} of {len(requested)} backbones failed, see above")
+    raise GraphError(
+        str(missing[0]) if len(missing) == 1 else f"none of {len(missing)} backbones is there: {missing[0]}"
+    )

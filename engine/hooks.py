@@ -129,6 +129,7 @@ class MatcherRecord:
         precisions: values of `--match-precision` that `block` takes. In `fp32` both forms agree to the bit.
         device: makes the form for a GPU from the name of ONNX Runtime's provider and the options, or gives None where
             it has none for them. It may round sums otherwise than the others.
+        origin: the package that brought it, for messages; the registry fills it in.
     """
 
     name: str
@@ -139,6 +140,7 @@ class MatcherRecord:
     block: Callable[[], BlockMatchFunction] | None = None
     precisions: tuple[str, ...] = ("fp32",)
     device: Callable[[str, Any], DeviceMatchFunction | None] | None = None
+    origin: str = ""
 
 
 @dataclass(frozen=True)
@@ -150,6 +152,9 @@ class FilterRecord:
         kind: how the matrix is to be read, where an estimate does not say it itself.
         min_matches: fewer matches than this cannot be estimated; the pipeline then reports no model.
         ransac_methods: values that the option `ransac_method` may take; empty when the filter has none.
+        require: called with the options before any work begins; raises UsageError where they cannot be followed here,
+            for want of an optional package for example. None where they always can.
+        origin: the package that brought it, for messages; the registry fills it in.
     """
 
     name: str
@@ -159,6 +164,8 @@ class FilterRecord:
     kind: ModelKind
     min_matches: int
     ransac_methods: tuple[str, ...] = ()
+    require: Callable[[Any], None] | None = None
+    origin: str = ""
 
 
 @dataclass(frozen=True)

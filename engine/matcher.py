@@ -20,8 +20,10 @@ from engine.errors import GraphError, UsageError
 from engine.features import FeatureMap
 from engine.graphs import DEFAULT_PRECISION, choose_graphs, graph_path, requested_backbones
 from engine.library import FileCache, LoadedPhotograph, MatchedPair, Photograph, TwoPhotographs
+from engine.only_graph import require_own_name
 from engine.pair_matching import NO_REFINEMENT, REFINEMENTS, PairMatcher, Procedure
-from engine.plugin_options import check_ransac_method, options_as_dict, parse_options
+from engine.plugin_calls import require_filter
+from engine.plugin_options import options_as_dict, parse_options
 from engine.plugin_registry import Registry, load_registry
 from engine.results import MatchSettings
 from engine.runtime import AUTO, open_graph
@@ -105,9 +107,11 @@ class Matcher:
         chosen_matcher, chosen_filter = plugins.matcher(matcher), plugins.filter(filter)
         parsed = parse_options(chosen_matcher.options, _assignments(matcher_options), f"matcher {matcher}:")
         parsed_filter = parse_options(chosen_filter.options, _assignments(filter_options), f"filter {filter}:")
-        check_ransac_method(chosen_filter, parsed_filter)
+        require_filter(chosen_filter, parsed_filter)
         self.graph = _graph_file(weights, precision)
         self._runtime = open_graph(self.graph, provider, threads)
+        if self.graph != Path(weights).expanduser():
+            require_own_name(self._runtime.graph)
         self.provider = self._runtime.provider
         self.settings = MatchSettings(
             weights=self._runtime.graph.alias,

@@ -12,6 +12,7 @@ from engine.candidate import Candidate, Prepared, stride_of
 from engine.features import Matches
 from engine.hooks import FilterRecord, MatcherRecord, ModelKind
 from engine.pairs import Pair
+from engine.plugin_calls import call_filter, call_matcher, made
 from engine.refine.attempts import attempts
 from engine.refine.steps import refine
 from engine.results import MatchSettings, PairResult, Verification
@@ -66,7 +67,7 @@ class PairMatcher:
 
     def __init__(self, procedure: Procedure) -> None:
         self._procedure = procedure
-        self._match = procedure.matcher.factory()
+        self._match = made(procedure.matcher, procedure.matcher.factory)
         self._plan = procedure.search
         settings = procedure.settings
         self.job = VerifyJob(procedure.filter, procedure.filter_options, settings.reproj_unit, settings.min_inliers)
@@ -76,6 +77,7 @@ class PairMatcher:
 
         Raises:
             ImageReadError: a photograph cannot be decoded.
+            PluginError: the matcher or the filter failed.
         """
         clock = _Clock("match", "verify")
         if self._plan.is_trivial:
@@ -180,7 +182,7 @@ class PairMatcher:
             return None, np.zeros(len(points_a), bool)
         if "reproj_th" in {entry.name for entry in fields(options)}:
             options = replace(options, reproj_th=threshold_px)
-        estimate = record.factory()(points_a, points_b, options)
+        estimate = call_filter(record, points_a, points_b, options)
         if estimate.kind is ModelKind.EPIPOLAR:  # of a filter that chooses: no map of points to go on with
             return None, np.zeros(len(points_a), bool)
         return estimate.matrix, np.asarray(estimate.inliers, bool)
@@ -189,7 +191,9 @@ class PairMatcher:
         view_a, view_b = sides(hypothesis)
         a, b = source(pair, "a", view_a), source(pair, "b", view_b)
         with clock("match"):
-            matches = self._match(a.features, b.features, self._procedure.matcher_options)
+            matches = call_matcher(
+                self._procedure.matcher, self._match, a.features, b.features, self._procedure.matcher_options
+            )
             matches = self.pruned(matches)
         return Candidate(a, b, view_a, view_b, matches)
 

@@ -3,6 +3,7 @@
 import os
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import overload
 
 import numpy as np
@@ -123,6 +124,11 @@ def _told_apart(
     longer = distinct_labels(_distinct_keys(files), {entry.label.casefold() for entry in named})
     renamed = {entry.path: entry for entry in longer}
     return tuple(renamed.get(e.path, e) for e in side_a), tuple(renamed.get(e.path, e) for e in side_b)
+
+
+def file_entries(paths: Sequence[Path]) -> tuple[ImageEntry, ...]:
+    """Entries of files given by path, with keys and labels that tell them apart."""
+    return distinct_labels(_distinct_keys([file_entry(path) for path in paths])) if paths else ()
 
 
 def _distinct_keys(files: Sequence[ImageEntry]) -> Sequence[ImageEntry]:

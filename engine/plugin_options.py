@@ -9,7 +9,7 @@ import enum
 import math
 import types
 import typing
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -114,13 +114,17 @@ def check_options_type(options_type: Any) -> None:
         raise PluginError(f"options {name} cannot be made from its defaults: {error}") from error
 
 
-def parse_options(options_type: type[T], assignments: Sequence[str], flag: str) -> T:
+def parse_options(
+    options_type: type[T], assignments: Sequence[str], flag: str, typed: Mapping[str, str] | None = None
+) -> T:
     """An instance of a plugin's options, from the defaults and what the user gave.
 
     Args:
         options_type: frozen dataclass, as in a plugin's record.
         assignments: `name=value` each; in names `-` may stand for `_`.
         flag: the command-line option they were given with, for messages: `-M`, `-F`.
+        typed: of assignments that were not given so, what the user did write, such as `--reproj-th 16 with
+            --filter off`.
 
     Raises:
         UsageError: not `name=value`, no such option (the nearest is suggested), given twice, of another type or out of
@@ -129,18 +133,23 @@ def parse_options(options_type: type[T], assignments: Sequence[str], flag: str) 
     """
     known = {entry.name: entry for entry in _fields(options_type)}
     values: dict[str, Any] = {}
+    typed = typed or {}
     for assignment in assignments:
+        where = typed.get(assignment, f"{flag} {assignment}")
         given, equals, text = assignment.partition("=")
         name = given.strip().replace("-", "_")
         if not equals or not name:
-            raise UsageError(f"{flag} {assignment}: write it as name=value. {_known(known)}")
+            raise UsageError(f"{where}: write it as name=value. {_known(known)}")
+        if name not in known and assignment in typed:
+            raise UsageError(f"{where}: there is no such option")
         if name not in known:
             near = difflib.get_close_matches(name, known, n=1)
             hint = f" Did you mean '{near[0]}'?" if near else ""
-            raise UsageError(f"{flag} {assignment}: there is no option '{name}'.{hint} {_known(known)}")
+            raise UsageError(f"{where}: there is no option '{name}'.{hint} {_known(known)}")
         if name in values:
-            raise UsageError(f"{flag} {assignment}: '{name}' is given twice; give it once")
-        values[name] = _parse_value(known[name], text.strip(), f"{flag} {assignment}")
+            raise UsageError(f"{where}: '{name}' is given twice; give it once")
+        entry = dataclasses.replace(known[name], name="the value") if assignment in typed else known[name]
+        values[name] = _parse_value(entry, text.strip(), where)
     try:
         return options_type(**values)
     except (ValueError, TypeError) as error:
@@ -159,6 +168,11 @@ def options_as_dict(options: Any) -> dict[str, Any]:
     """Name to value of every option, JSON-ready: an Enum member becomes its value."""
     values = {entry.name: getattr(options, entry.name) for entry in dataclasses.fields(options)}
     return {name: value.value if isinstance(value, enum.Enum) else value for name, value in values.items()}
+
+
+def as_typed(value: Any) -> str:
+    """A value as a user would type it: `16` and not `16.0`."""
+    return str(int(value)) if isinstance(value, float) and value.is_integer() else _shown(value)
 
 
 def matching_mode(record: MatcherRecord, options: Any) -> str:

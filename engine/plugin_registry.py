@@ -7,7 +7,7 @@ import difflib
 import importlib.metadata
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar
 
 import pluggy
@@ -136,9 +136,9 @@ def _collect(found: list[tuple[Record, str]], problems: tuple[PluginProblem, ...
             )
         registry.origins[key] = origin
         if isinstance(record, MatcherRecord):
-            registry.matchers[record.name] = record
+            registry.matchers[record.name] = replace(record, origin=_provider(origin))
         elif isinstance(record, FilterRecord):
-            registry.filters[record.name] = record
+            registry.filters[record.name] = replace(record, origin=_provider(origin))
         else:
             registry.runtimes[record.name] = record
     return registry

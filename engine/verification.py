@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from engine.coordinates import project, rescale_matrix
 from engine.hooks import FilterRecord, ModelKind
+from engine.plugin_calls import call_filter
 from engine.plugin_options import options_as_dict
 from engine.results import Verification
 
@@ -39,6 +40,9 @@ def verify_matches(
         points_a_px: [M, 2] (x, y) in original pixels of a; `points_b_px` likewise.
         size_a: (width, height) of the stored file; `encoded_a` of what the graph was given.
         unit: frame of the filter's threshold, `encoded` or `original` pixels.
+
+    Raises:
+        PluginError: the filter failed, or gave something else than an estimate on these matches.
     """
     count = len(points_a_px)
     matrix: NDArray[np.float64] | None = None
@@ -47,7 +51,7 @@ def verify_matches(
     if record.kind is ModelKind.NONE or count >= record.min_matches:
         to_a = rescale_matrix(size_a, encoded_a if unit == ENCODED else size_a)
         to_b = rescale_matrix(size_b, encoded_b if unit == ENCODED else size_b)
-        estimate = record.factory()(project(to_a, points_a_px), project(to_b, points_b_px), options)
+        estimate = call_filter(record, project(to_a, points_a_px), project(to_b, points_b_px), options)
         inliers = np.asarray(estimate.inliers, bool)
         if estimate.matrix is not None:
             kind, model = estimate.kind or record.kind, estimate.model

@@ -26,6 +26,7 @@ from numpy.typing import NDArray
 
 from engine.errors import WorkError
 from engine.hooks import FilterFunction, FilterRecord
+from engine.plugin_calls import made
 from engine.results import Verification
 from engine.verification import verify_matches
 
@@ -104,7 +105,8 @@ def verify_in_order(
         workers: processes; with 0, or a filter that cannot be sent to a process, all is done in this one.
 
     Raises:
-        WorkError: a process was killed. An error of the filter comes as it is.
+        WorkError: a process was killed.
+        PluginError: the filter failed. Other errors of this program come as they are.
     """
     sendable = _sendable(job) if workers > 0 else None
     if sendable is None:
@@ -188,7 +190,7 @@ def _chunks(items: Iterable[T], count: int) -> Iterator[list[T]]:
 
 def _sendable(job: VerifyJob) -> bytes | None:
     """The job as bytes, its filter made ready; None where a plugin's function is not one of a module."""
-    function = job.record.factory()
+    function = made(job.record, job.record.factory)
     with contextlib.suppress(pickle.PicklingError, AttributeError, TypeError):
         return pickle.dumps(replace(job, record=replace(job.record, factory=partial(_given, function))))
     return None

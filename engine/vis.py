@@ -14,7 +14,8 @@ from engine.drawing import TOKEN_MODES, PairScene, Strokes, TokenScene, draw_pai
 from engine.errors import ResultFileError, UsageError, WorkError
 from engine.hooks import FilterRecord, ModelKind
 from engine.photographs import Photographs
-from engine.plugin_options import check_ransac_method, parse_options
+from engine.plugin_calls import require_filter
+from engine.plugin_options import as_typed, parse_options
 from engine.plugin_registry import Registry
 from engine.results import Verification
 from engine.store.atomic import write_bytes
@@ -190,7 +191,8 @@ def _checked_point(point_px: tuple[float, float], stored: StoredResult) -> tuple
 def verify_anew(stored: StoredResult, asked: NewVerification, registry: Registry) -> Verification:
     """Verifies a stored pair's matches with another filter or other options.
 
-    Options not asked for are the stored ones where the filter stays the same, else the filter's defaults.
+    Options not asked for are the stored ones of the same name, also of another filter, where they suit this one; else
+    the filter's defaults.
 
     Raises:
         UsageError: no such filter or option, or a value that does not suit the filter.
@@ -200,20 +202,34 @@ def verify_anew(stored: StoredResult, asked: NewVerification, registry: Registry
     record = registry.filter(name)
     names = {entry.name for entry in dataclasses.fields(record.options)}
     values: dict[str, Any] = {}
-    if before is not None and before.filter == name:
-        values = {key: value for key, value in before.options.items() if key in names}
+    if before is not None:
+        kept = {key: value for key, value in before.options.items() if key in names}
+        values = {key: value for key, value in kept.items() if before.filter == name or _suits(record, key, value)}
+    typed: dict[str, str] = {}
     for key, value in asked.options.items():
         if key in names:
             values[key] = value
+            if key in asked.sources:
+                typed[f"{key}={_typed(value)}"] = f"{asked.sources[key]} {as_typed(value)} with the filter '{name}'"
         elif key not in asked.optional:
             raise UsageError(
                 f"{asked.sources.get(key, key)} does not apply to the filter '{name}': it has no such option"
             )
     assignments = [f"{key}={_typed(value)}" for key, value in values.items()]
     flag = f"filter '{name}' (asked by {', '.join(asked.sources.values())}):" if asked.sources else f"filter '{name}':"
-    options = parse_options(record.options, assignments, flag)
-    check_ransac_method(record, options)
+    options = parse_options(record.options, assignments, flag, typed)
+    require_filter(record, options)
     return _verify(record, options, stored, before.reproj_unit if before is not None else ENCODED)
+
+
+def _suits(record: FilterRecord, name: str, value: Any) -> bool:
+    """Whether a value of another filter's option is one for this filter's option of the same name."""
+    try:
+        options = parse_options(record.options, [f"{name}={_typed(value)}"], "stored")
+        require_filter(record, options)
+    except UsageError:
+        return False
+    return True
 
 
 def _verify(record: FilterRecord, options: Any, stored: StoredResult, unit: str) -> Verification:

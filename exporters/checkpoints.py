@@ -18,11 +18,13 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 from models.build import DinoModel, build_with_weights, expected_shapes
 from models.catalogue import Backbone
 from models.errors import WorkError
-from models.find import checkpoint_candidates, files_below
+from models.find import checkpoint_candidates, no_checkpoint_text
 
 _HASH_BLOCK_BYTES = 1 << 22
+_OLD_MAGIC = b"\x80\x02\x8a\x0al\xfc\x9cF\xf9 j\xa8P\x19."
+"""The first bytes of a checkpoint of the old format: `torch.serialization.MAGIC_NUMBER` by pickle protocol 2."""
 _NAMED = 4
-"""How many keys or files an error message names before it only counts the rest."""
+"""How many keys an error message names before it only counts the rest."""
 
 BytesDone = Callable[[int, int], None]
 """Called with (bytes done, bytes in all)."""
@@ -61,28 +63,25 @@ class Checkpoint:
 def find_checkpoint(backbone: Backbone, weights_root: Path) -> Path:
     """The backbone's checkpoint anywhere below `weights_root`, by its published name (letter case ignored).
 
-    A file with the published hash in its name is preferred; otherwise the only one with another hash is taken.
+    A file with the published hash in its name is preferred; otherwise the only one with another hash is taken, and of
+    several the only one whose content has the hash of its name.
 
     Raises:
         CheckpointError: the folder is missing, or holds no such file.
-        AmbiguousCheckpointError: several files with other hashes.
+        AmbiguousCheckpointError: several files with other hashes, of which not just one is whole.
     """
-    if not weights_root.is_dir():
-        raise CheckpointError(
-            f"the weights folder {weights_root} does not exist; set WEIGHTS_ROOT to the folder with the .pth files"
-        )
     found = checkpoint_candidates(backbone, weights_root)
     if len(found) > 1:
+        whole = [path for path in found if file_sha256(path).startswith(path.stem[-8:].lower())]
+        if len(whole) == 1:
+            return whole[0]
         names = "\n  ".join(str(path) for path in found)
         raise AmbiguousCheckpointError(
             f"several files below {weights_root} could be the checkpoint of {backbone.alias}; "
-            f"keep one, or name the one to use:\n  {names}"
+            f"move all but the one to use out of that folder:\n  {names}"
         )
     if not found:
-        raise CheckpointError(
-            f"no checkpoint of {backbone.alias} below {weights_root}: expected a file named "
-            f"{backbone.checkpoint_name}{_near_names(backbone, weights_root)}"
-        )
+        raise CheckpointError(no_checkpoint_text(backbone, weights_root))
     return found[0]
 
 
@@ -162,6 +161,11 @@ def _unpickle(path: Path) -> dict[str, Tensor]:
     """
     try:
         if not zipfile.is_zipfile(path):
+            if _is_old_format(path):
+                raise CheckpointError(
+                    f"{path} is of PyTorch's old format (before 1.6), which cannot be mapped: load it with a current "
+                    "PyTorch where you trust it, save its state dict again, and name the file by its new hash"
+                )
             raise RuntimeError("it is no archive of named tensors, or a cut one")
         with FakeTensorMode():
             loaded = torch.load(path, map_location="cpu", weights_only=True)
@@ -175,8 +179,8 @@ def _unpickle(path: Path) -> dict[str, Tensor]:
         return {key: _mapped(content, value) for key, value in loaded.items()}
     except pickle.UnpicklingError as error:
         raise CheckpointError(
-            f"{path} was not read: it asks for more than tensors, which can run code on this machine "
-            f"({_first_line(error)}). Use a file from a source you trust, saved as a plain state dict"
+            f"{path} was not read: it asks for more than tensors{_refused(error)}, which can run code on this machine. "
+            "Use a file from a source you trust, saved as a plain state dict"
         ) from error
     except (RuntimeError, OSError, EOFError, ValueError, KeyError) as error:
         raise CheckpointError(
@@ -193,12 +197,24 @@ def _mapped(content: Tensor, announced: Tensor) -> Tensor:
     storage = announced.untyped_storage()
     start = getattr(storage, "_checkpoint_offset", None)
     if start is None:
-        raise RuntimeError("it is of the old format without a directory; load and save it with a current PyTorch")
+        raise RuntimeError("it does not say where its values lie")
     if start + storage.nbytes() > len(content):
         raise RuntimeError("it ends within its values")
     values = content[start : start + storage.nbytes()].view(announced.dtype)
     first = values.storage_offset() + int(announced.storage_offset())  # counted from the front of the file
     return values.as_strided(announced.shape, announced.stride(), first)
+
+
+def _is_old_format(path: Path) -> bool:
+    """Whether a file begins as `torch.save` wrote it before PyTorch 1.6: a pickled magic number, without an archive."""
+    with path.open("rb") as file:
+        return file.read(len(_OLD_MAGIC)) == _OLD_MAGIC
+
+
+def _refused(error: Exception) -> str:
+    """What of a pickle was refused, by name, where PyTorch says it. The rest of its message is advice to run it."""
+    named = re.search(r"GLOBAL\s+([\w.]*\w)", str(error))
+    return f" ({named[1]})" if named else ""
 
 
 def check_finite(path: Path, state: Mapping[str, Tensor]) -> None:
@@ -241,9 +257,3 @@ def _some(names: list[str]) -> str:
 
 def _first_line(error: Exception) -> str:
     return (str(error).strip().splitlines() or [type(error).__name__])[0]
-
-
-def _near_names(backbone: Backbone, weights_root: Path) -> str:
-    stem = backbone.checkpoint_stem.lower()
-    near = [path.name for path in files_below(weights_root) if path.name.lower().startswith(stem)]
-    return f". There is {_some(near)}, which does not follow that name" if near else ""

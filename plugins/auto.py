@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine import Estimate, FilterRecord, ModelKind, hookimpl
-from plugins import affine, fundamental, homography, similarity
+from plugins import affine, fundamental, homography, poselib, similarity
 from plugins.choice import Score, score_epipolar, score_point_map
 from plugins.robust import RANSAC_AND_LMEDS, WITH_POSELIB, Points, ProjectiveOptions, estimate
 
@@ -64,5 +64,6 @@ def engine_filters() -> list[FilterRecord]:
             kind=ModelKind.POINT_MAP,
             min_matches=similarity.MODEL.min_matches,
             ransac_methods=WITH_POSELIB,
+            require=poselib.require,
         )
     ]

@@ -69,5 +69,6 @@ def engine_filters() -> list[FilterRecord]:
             kind=ModelKind.EPIPOLAR,
             min_matches=MODEL.min_matches,
             ransac_methods=WITH_POSELIB,
+            require=poselib.require,
         )
     ]

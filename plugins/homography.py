@@ -59,5 +59,6 @@ def engine_filters() -> list[FilterRecord]:
             kind=ModelKind.POINT_MAP,
             min_matches=MODEL.min_matches,
             ransac_methods=WITH_POSELIB,
+            require=poselib.require,
         )
     ]

@@ -33,6 +33,12 @@ def library() -> ModuleType:
     return poselib  # type: ignore[no-any-return]
 
 
+def require(options: Any) -> None:
+    """Raises UsageError where the options choose PoseLib's method and the package is not installed."""
+    if options.ransac_method == METHOD:
+        library()
+
+
 def find_homography(a: NDArray[np.float64], b: NDArray[np.float64], threshold_px: float, options: Any) -> Any:
     """[3, 3] of most matches [M, 2], or None; b ~ H a."""
     matrix, info = library().estimate_homography(a, b, {**_limits(options), "max_reproj_error": threshold_px})

@@ -1,7 +1,7 @@
 """Fills the figures of the model card: `python -m models.training.card --log log.jsonl --checkpoint FILE`.
 
 Reads the log that training wrote and the finished checkpoint, writes a table between two markers of the card, and draws
-the curves of training.
+the curves of training. With `--tiles DIR` the held-out share is that of the checkpoint itself, measured now.
 """
 
 import argparse
@@ -21,6 +21,8 @@ import torch
 from numpy.typing import NDArray
 
 from models.catalogue import BUNDLED_ALIAS, backbone
+from models.training.measure import measure
+from models.training.views import HELD_OUT_VIEWS
 
 BEGIN, END = "<!-- figures -->", "<!-- end of figures -->"
 CARD = Path(__file__).resolve().parents[1] / "bundled" / "MODEL_CARD.md"
@@ -62,8 +64,11 @@ def read_log(path: Path) -> list[Row]:
     return [rows[step] for step in sorted(rows)]
 
 
-def figures(rows: Sequence[Row], checkpoint: Path) -> str:
+def figures(rows: Sequence[Row], checkpoint: Path, held_out: float | None = None) -> str:
     """The table of the card, in Markdown.
+
+    Args:
+        held_out: share of held-out patches that this checkpoint matches, where it was measured; else the log's last.
 
     Raises:
         ValueError: the checkpoint's name does not carry its own hash.
@@ -74,7 +79,7 @@ def figures(rows: Sequence[Row], checkpoint: Path) -> str:
         raise ValueError(f"{checkpoint} is not named by its own SHA-256 ({digest[:8]}…): take the file training wrote")
     weights: dict[str, Any] = torch.load(checkpoint, weights_only=True)
     parameters = sum(value.numel() for name, value in weights.items() if not name.endswith(NOT_TRAINED))
-    measured = [row for row in rows if row.held_out is not None]
+    share = held_out if held_out is not None else [row.held_out for row in rows if row.held_out is not None][-1]
     steps = np.diff([0, *(row.step for row in rows)])
     hours = float(np.sum(steps * [row.seconds_a_step for row in rows])) / 3600
     table = (
@@ -84,7 +89,7 @@ def figures(rows: Sequence[Row], checkpoint: Path) -> str:
         ("optimiser steps", f"{rows[-1].step:,}"),
         ("time of training", f"{hours:.1f} hours"),
         ("loss at the end", f"{rows[-1].loss:.3f}"),
-        ("held-out patches matched within 1.5 patches", f"{100 * float(measured[-1].held_out or 0):.1f} %"),
+        ("held-out patches matched within 1.5 patches", f"{100 * share:.1f} %"),
     )
     return "\n".join(["| | |", "| --- | --- |", *(f"| {name} | {value} |" for name, value in table)])
 
@@ -162,6 +167,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser("python -m models.training.card", description=__doc__)
     parser.add_argument("--log", type=Path, required=True, help="log.jsonl of training")
     parser.add_argument("--checkpoint", type=Path, required=True, help="the .pth file that training wrote")
+    parser.add_argument("--tiles", type=Path, help="the tiles, to measure the checkpoint itself and not its last step")
     parser.add_argument("--card", type=Path, default=CARD, help="the card to fill (default: %(default)s)")
     parser.add_argument("--picture", type=Path, default=PICTURE, help="PNG of the curves (default: %(default)s)")
     options = parser.parse_args(arguments)
@@ -169,12 +175,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
         rows = read_log(options.log)
         where = Path(os.path.relpath(options.picture, options.card.parent)).as_posix()
         shown = f"![Loss, and share of held-out patches matched, over the steps of training]({where})"
-        table = figures(rows, options.checkpoint)
+        held_out = measure(options.checkpoint, options.tiles, HELD_OUT_VIEWS)[0] if options.tiles else None
+        table = figures(rows, options.checkpoint, held_out)
         card = filled(options.card.read_text("utf-8"), f"{table}\n\n{shown}")
         _, picture = cv2.imencode(".png", curves(rows))
         write_aside(options.picture, picture.tobytes())
         write_aside(options.card, card.encode())
-    except (ValueError, OSError) as error:
+    except (ValueError, OSError, RuntimeError) as error:
         print(f"models.training.card: {error}", file=sys.stderr)
         return 1
     print(f"filled {options.card} and drew {options.picture}")

@@ -64,13 +64,14 @@ def test_on_cuda_the_form_for_devices_runs_where_there_is_one() -> None:
 
     def device(provider: str, options: Any) -> Any:
         asked.append(provider)
-        return lambda a, b, wanted: iter([(7, 7, None)]) if options == MutualKnnOptions() else None
+        return lambda a, b, wanted: iter([(1, 1, theirs)]) if options == MutualKnnOptions() else None
 
     [record] = mutual_knn.engine_matchers()
     record = replace(record, device=device)
     a, wanted = maps(2, 0), np.ones((2, 2), bool)
+    theirs, last = first_tokens(a[1], a[1], None), np.array([[False, False], [False, True]])
     cuda = "CUDAExecutionProvider"
-    assert list(BlockMatcher(record, MutualKnnOptions(), provider=cuda)(a, a, wanted)) == [(7, 7, None)]
+    assert list(BlockMatcher(record, MutualKnnOptions(), provider=cuda)(a, a, last)) == [(1, 1, theirs)]
     assert len(list(BlockMatcher(record, MutualKnnOptions(), "int8", provider=cuda)(a, a, wanted))) == 4
     assert len(list(BlockMatcher(record, MutualKnnOptions())(a, a, wanted))) == 4
     assert asked == [cuda]

@@ -2,11 +2,13 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+from conftest import write_tiny_graph
 
 from engine import cli_export
 from models.bundled import bundled_graph
@@ -43,12 +45,35 @@ def test_a_missing_graph_is_exported_first(match, roots: Path, checkpoint: Path,
     ran = match("-w", "vits16", "-a", "400.1", "-b", "200.1", "-i", "64")
     assert ran.code == 0, ran.err
     assert f"no graph {roots / 'vits16-fp32.onnx'}; exporting it from {checkpoint}" in ran.out
+    assert re.search(r"vits16: .*largest difference [\d.e-]+, smallest cosine [01]\.\d+", ran.out)
     [path] = (tmp_path / "exports" / "pair_match").rglob("*.json")
     text = json.loads(path.read_text("utf-8"))
     assert text["meta"]["ckpt"] == checkpoint.name
     assert text["patch"]["n_a"] == 20
     again = match("-w", "vits16", "-a", "400.1", "-b", "200.2", "-i", "64")
     assert "exporting" not in again.out
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("alias", "tokens"), [("vits16+", 20), ("cxTiny", 4), ("vitb16", 20), ("vitl16", 20)])
+def test_real_exports_of_every_kind_are_matched(match, tmp_path: Path, monkeypatch, alias: str, tokens: int) -> None:
+    """SwiGLU, a stride of 32, and larger ones: 384 x 320 pixels become 80 x 64, or 64 x 64."""
+    checkpoint = write_random_checkpoint(backbone(alias), tmp_path / "w")
+    monkeypatch.setenv("WEIGHTS_ROOT", str(checkpoint.parent))
+    monkeypatch.delenv("GRAPH_ROOT")
+    graph = tmp_path / "exports" / "dinov3_graphs" / f"{alias}-fp32.onnx"
+    try:
+        ran = match("-w", alias, "-a", "400.1", "-b", "200.1", "-i", "64")
+        assert ran.code == 0, ran.err
+        assert f"{alias}: {graph} on CPUExecutionProvider" in ran.out
+        [path] = (tmp_path / "exports" / "pair_match").rglob("*.json")
+        text = json.loads(path.read_text("utf-8"))
+        assert (text["weight"], text["meta"]["ckpt"]) == (alias, checkpoint.name)
+        assert text["patch"]["n_a"] == text["patch"]["n_b"] == tokens
+        assert text["patch"]["idx_a"], "random weights still give some mutual matches"
+    finally:
+        checkpoint.unlink()
+        graph.unlink(missing_ok=True)
 
 
 def test_a_group_takes_what_is_there_and_names_the_rest(command, roots: Path) -> None:
@@ -80,6 +105,24 @@ def test_an_altered_checkpoint(command, match, roots: Path, checkpoint: Path, tm
     assert ran.code == 1
     assert "truncated or altered" in ran.err
     assert not list(roots.glob("*")) if roots.exists() else True
+
+
+def test_one_bad_checkpoint_of_a_group_does_not_stop_the_others(
+    match, roots: Path, checkpoint: Path, tmp_path: Path, monkeypatch
+) -> None:
+    weights = tmp_path / "w"
+    weights.mkdir()
+    monkeypatch.setenv("WEIGHTS_ROOT", str(weights))
+    (weights / checkpoint.name).write_bytes(checkpoint.read_bytes()[:-10])
+    write_tiny_graph(roots / "vitb16-fp32.onnx", alias="vitb16")
+    write_tiny_graph(roots / "vitl16-fp32.onnx", alias="vitl16").write_bytes(b"no graph")
+    ran = match("-g", "ViT_LVD1689M", "-a", "400.1", "-b", "200.1")
+    assert ran.code == 1
+    assert re.search(r"^vits16: .*truncated or altered", ran.err, re.MULTILINE)
+    assert re.search(r"^vitl16: .*vitl16-fp32\.onnx", ran.err, re.MULTILINE)
+    assert len(ran.err.splitlines()) == 2, "nothing is said of backbones without graph and checkpoint"
+    [path] = (tmp_path / "exports" / "pair_match").rglob("*.json")
+    assert path.name.startswith("vitb16_")
 
 
 BLOCKED = """
@@ -133,6 +176,12 @@ def test_what_needs_torch_says_how_to_get_it(tmp_path: Path, data_set: Path, che
         assert ran.returncode == 1
         assert "install the extra 'export'" in ran.stderr
         assert "Traceback" not in ran.stderr
+    nowhere = {**environment, "WEIGHTS_ROOT": str(tmp_path / "empty")}
+    (tmp_path / "empty").mkdir()
+    ran = without_torch(tmp_path, "match", "--exts", "png", "-w", "vits16", **nowhere)
+    assert ran.returncode == 1
+    assert "no checkpoint of vits16 below" in ran.stderr, "torch would not help here"
+    assert "extra 'export'" not in ran.stderr
 
 
 @pytest.mark.skipif(not bundled_graph().is_file(), reason="the bundled graph is not there")

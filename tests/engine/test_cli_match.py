@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import shutil
+import sys
 from collections import Counter
 from pathlib import Path
 
@@ -11,6 +12,9 @@ from conftest import write_photograph, write_tiny_graph
 
 from engine.cli import build_parser
 from engine.cli_match_options import MatchOptions
+from engine.errors import GraphError
+from engine.matcher import Matcher
+from models import contract
 from models.bundled import bundled_graph
 
 ALL_PAIRS = {
@@ -143,8 +147,38 @@ def test_other_rules_for_names(match, command, tmp_path: Path, data_set: Path) -
     assert pairs_of(matches(tmp_path)) == {"120000.1 - 120000.2"}
 
 
+def test_a_robust_method_that_cannot_run_here_is_refused_before_any_work(match, tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.setitem(sys.modules, "poselib", None)
+    ran = match("-e", "--ransac-method", "poselib_ransac")
+    assert ran.code == 2
+    assert "pip install 'dinov3-match[poselib]'" in ran.err
+    assert ran.out == ""
+    assert not (tmp_path / "exports").exists()
+
+
 def test_the_only_graph_is_taken(match) -> None:
     assert "vits16: the only exported graph" in match().out
+
+
+@pytest.mark.parametrize(
+    ("metadata", "right"),
+    [
+        ({contract.KEY_ALIAS: "cxTiny"}, "cxTiny-fp32.onnx"),
+        ({contract.KEY_PRECISION: "int8"}, "vits16-int8.onnx"),
+        ({contract.KEY_SOURCE: "hub"}, "vits16-hub-fp32.onnx"),
+    ],
+)
+def test_a_graph_under_another_name_is_refused(match, tmp_path: Path, monkeypatch, metadata, right: str) -> None:
+    path = write_tiny_graph(tmp_path / "graphs" / "vits16-fp32.onnx", **metadata)
+    monkeypatch.setenv("GRAPH_ROOT", str(path.parent))
+    ran = match("-w", "vits16")
+    assert ran.code == 1
+    assert f"{path} is a graph of " in ran.err
+    assert f"call it {right}, or delete it and export vits16 again" in ran.err
+    assert not (tmp_path / "exports").exists()
+    with pytest.raises(GraphError, match="not what its name says"):
+        Matcher("vits16")
+    assert Matcher(path).graph == path, "a file given by its path may have any name"
 
 
 def test_several_graphs_are_listed(match, tmp_path: Path, monkeypatch) -> None:

@@ -40,7 +40,7 @@ def results(roots: Roots) -> list[Path]:
         (
             {"ransac": "similarity", "ransac_method": "cv2_usac_magsac"},
             {},
-            "--ransac-method): ransac_method=cv2_usac_magsac: ransac_method must be one of cv2_ransac",
+            "--ransac-method cv2_usac_magsac with the filter 'similarity': the value must be one of cv2_ransac",
         ),
         ({"draw_points": True, "no_points": True}, {}, "-dp and -xp"),
         ({"files": ["nowhere.json"]}, {}, "nowhere.json does not exist"),

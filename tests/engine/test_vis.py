@@ -25,7 +25,7 @@ from vis_samples import (
 from engine.cli_vis import VisOptions
 from engine.coordinates import project
 from engine.drawing import Strokes
-from engine.errors import WorkError
+from engine.errors import UsageError, WorkError
 from engine.hooks import Estimate
 from engine.photographs import Photographs
 from engine.plugin_registry import Registry, load_registry
@@ -118,7 +118,7 @@ def test_verified_again_finds_the_true_map_in_original_pixels(roots, registry, r
     np.testing.assert_allclose(project(found.matrix, corners), project(TRUE_MAP, corners), atol=0.5)
 
 
-def test_what_is_not_asked_stays_as_stored_for_the_same_filter(roots, registry, results):
+def test_what_is_not_asked_stays_as_stored_where_it_suits_the_filter(roots, registry, results):
     document = json.loads(results[0].read_text())
     document["verification"]["options"].update(iters=777, reproj_th=5.0)
     document["verification"]["reproj_unit"] = "original"
@@ -128,7 +128,21 @@ def test_what_is_not_asked_stays_as_stored_for_the_same_filter(roots, registry, 
     assert (same.filter, same.options["iters"], same.options["reproj_th"]) == ("homography", 777, 5.0)
     assert (same.options["confidence"], same.reproj_unit) == (0.5, "original")
     other = verify_anew(stored, NewVerification(filter="affine"), registry)
-    assert other.options["iters"] == registry.filter("affine").options().iters
+    assert (other.options["iters"], other.options["reproj_th"], other.reproj_unit) == (777, 5.0, "original")
+    assert other.options["ransac_method"] == stored.verification.options["ransac_method"]
+    similarity = verify_anew(stored, NewVerification(filter="similarity"), registry)
+    assert similarity.options["reproj_th"] == 5.0
+    assert similarity.options["ransac_method"] == registry.filter("similarity").options().ransac_method, (
+        "OpenCV fits similarities with two methods only"
+    )
+
+
+def test_a_value_out_of_range_is_named_by_what_was_typed(registry, results):
+    asked = NewVerification(options={"reproj_th": 0.0}, sources={"reproj_th": "--reproj-th"})
+    with pytest.raises(
+        UsageError, match=r"^--reproj-th 0 with the filter 'homography': the value must be 0\.01 to 10000"
+    ):
+        verify_anew(read_result(results[0]), asked, registry)
 
 
 def test_ransac_off_draws_all_matches_unverified(roots, registry, results):

@@ -2,6 +2,7 @@
 
 import os
 import pickle
+import re
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -59,9 +60,19 @@ def test_several_files_with_other_hashes_are_listed(tmp_path: Path) -> None:
     names = ["dinov3_vits16_pretrain_lvd1689m-00000001.pth", "dinov3_vits16_pretrain_lvd1689m-00000002.pth"]
     for name in names:
         touch(tmp_path / name)
-    with pytest.raises(CheckpointError) as error:
+    with pytest.raises(CheckpointError, match="move all but the one to use out of that folder") as error:
         find_checkpoint(BACKBONES["vits16"], tmp_path)
     assert all(name in str(error.value) for name in names)
+
+
+def test_of_several_the_only_whole_one_is_taken(tmp_path: Path) -> None:
+    cut = write_random_checkpoint(TINY, tmp_path / "a")
+    cut.write_bytes(cut.read_bytes()[:-10])
+    wanted = write_random_checkpoint(TINY, tmp_path / "b", seed=1)
+    assert find_checkpoint(TINY, tmp_path) == wanted
+    write_random_checkpoint(TINY, tmp_path / "c", seed=2)
+    with pytest.raises(CheckpointError, match="several files"):
+        find_checkpoint(TINY, tmp_path)
 
 
 def test_a_missing_checkpoint_names_what_was_expected_and_what_is_like_it(tmp_path: Path) -> None:
@@ -117,6 +128,13 @@ def test_a_truncated_file_is_a_mismatch_and_then_unreadable(tmp_path: Path) -> N
         load_state(TINY, path)
 
 
+def test_the_old_format_is_called_by_its_name(tmp_path: Path) -> None:
+    path = tmp_path / "old.pth"
+    torch.save(random_state(TINY), path, _use_new_zipfile_serialization=False)
+    with pytest.raises(CheckpointError, match=r"old\.pth is of PyTorch's old format .*save its state dict again"):
+        load_state(TINY, path)
+
+
 def test_an_empty_file_is_unreadable(tmp_path: Path) -> None:
     path = tmp_path / OFFICIAL_NAME
     path.write_bytes(b"")
@@ -154,8 +172,11 @@ def test_a_pickle_exploit_does_not_run(tmp_path: Path) -> None:
     state: dict[str, Any] = dict(random_state(TINY))
     torch.save(state | {"mask_token": Exploit(victim)}, zipped)
     bare.write_bytes(pickle.dumps({"mask_token": Exploit(victim)}))
-    with pytest.raises(CheckpointError, match=r"zipped\.pth was not read: it asks for more than tensors"):
+    with pytest.raises(CheckpointError, match=r"zipped\.pth was not read: it asks for more than tensors") as refused:
         load_state(TINY, zipped)
+    assert re.search(r"tensors \([\w.]+\), which", str(refused.value))
+    for advice in ("weights_only", "torch.load", "add_safe_globals", "Re-running"):
+        assert advice not in str(refused.value), "the program does not advise to run the file"
     with pytest.raises(CheckpointError, match=r"bare\.pth is not a whole PyTorch checkpoint"):
         load_state(TINY, bare)
     assert not victim.exists()

@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from models.training import card
+from models.training.views import HELD_OUT_VIEWS
 
 LOG = [
     {"step": 50, "loss": 6.0, "rate": 0.001, "seconds_a_step": 2.0},
@@ -63,6 +64,25 @@ def test_the_figures_are_those_of_log_and_checkpoint(tmp_path: Path, log: Path, 
     assert written.endswith(f"{card.END}\n\nAfter.\n")
     assert run(tmp_path, log, checkpoint) == 0
     assert (tmp_path / "CARD.md").read_text("utf-8") == written
+
+
+def test_with_tiles_the_held_out_share_is_that_of_the_checkpoint(
+    tmp_path: Path, log: Path, checkpoint: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[object] = []
+
+    def measured(*given: object) -> tuple[float]:
+        asked.append(given)
+        return (0.8312,)
+
+    monkeypatch.setattr(card, "measure", measured)
+    (tmp_path / "CARD.md").write_text(f"{card.BEGIN}{card.END}", "utf-8")
+    files = ["--card", str(tmp_path / "CARD.md"), "--picture", str(tmp_path / "training.png")]
+    assert card.main(["--log", str(log), "--checkpoint", str(checkpoint), "--tiles", str(tmp_path), *files]) == 0
+    assert asked == [(checkpoint, tmp_path, HELD_OUT_VIEWS)]
+    written = (tmp_path / "CARD.md").read_text("utf-8")
+    assert "| 83.1 % |" in written
+    assert "71.2 %" not in written
 
 
 def test_the_curves_run_where_the_log_says(log: Path) -> None:

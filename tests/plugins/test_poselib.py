@@ -7,7 +7,9 @@ import pytest
 from test_filters import CORNERS, FILTERS, TRUE_MAPS, by_hand, epipolar_by_hand, estimate, scene
 
 from engine import UsageError
-from plugins import poselib
+from engine.plugin_calls import require_filter
+from engine.plugin_registry import load_registry
+from plugins import BUILTINS, poselib
 from plugins.robust import ProjectiveOptions
 
 
@@ -44,3 +46,12 @@ def test_where_it_is_not_installed_the_message_says_what_to_do(monkeypatch: pyte
     options = ProjectiveOptions(ransac_method=poselib.METHOD)
     with pytest.raises(UsageError, match=r"needs the package poselib .*pip install 'dinov3-match\[poselib\]'"):
         FILTERS["homography"].factory()(a, b, options)
+
+
+@pytest.mark.parametrize("name", ["homography", "fundamental", "auto"])
+def test_where_it_is_not_installed_that_is_said_before_any_work(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "poselib", None)
+    record = load_registry(BUILTINS, entry_points=False).filter(name)
+    require_filter(record, ProjectiveOptions())
+    with pytest.raises(UsageError, match="needs the package poselib"):
+        require_filter(record, ProjectiveOptions(ransac_method=poselib.METHOD))
