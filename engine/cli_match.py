@@ -187,7 +187,9 @@ def pair_line(result: PairResult) -> str:
         else "no model"
     )
     matches = f"{len(result.similarity):4d} matches"
-    view = "" if result.view_b == UPRIGHT else f", b {result.view_b.word}"
+    views = "".join(
+        f", {side} {view.word}" for side, view in (("a", result.view_a), ("b", result.view_b)) if view != UPRIGHT
+    )
     verdict = "" if result.verdict is None else f"{result.verdict}, "
     pair = f"{result.image_a.key} - {result.image_b.key}"
-    return f"  {pair}: {verdict}{matches}, {found}, cosine {result.cosine:.3f}{view}"
+    return f"  {pair}: {verdict}{matches}, {found}, cosine {result.cosine:.3f}{views}"
