@@ -51,7 +51,7 @@ def run_match(options: MatchOptions, context: Context) -> int:
 
     def choose(descriptors: GlobalDescriptors) -> PairIndexList:
         pairs = select_pairs(data_set, *arguments, mode, descriptors)
-        images = len(photographs_of(pairs)[0])
+        images = len(photographs_of(pairs))
         say(f"{images} photographs, {len(pairs)} pair(s)")
         emit("photographs_found", photographs=images, pairs=len(pairs))
         return pairs
@@ -160,7 +160,7 @@ def _run_graph(
     )
     summary = run_pairs(choose, graph, make_procedure(graph), folders, tell, plan)
     print("\n".join(summary.lines()))
-    tried = photographs_of(summary.pairs)[0]
+    tried = photographs_of(summary.pairs)
     return 1 if report_failures(summary.outcome.failed.values(), tried, failed_list_path(matches, choice.alias)) else 0
 
 

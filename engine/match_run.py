@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
 from engine.block_run import Workforce, match_in_blocks
 from engine.context import installed_versions
@@ -15,6 +14,7 @@ from engine.feature_cache import FeatureCache
 from engine.graphs import OpenedGraph
 from engine.memory import MemoryPlan, default_budget_bytes
 from engine.mirroring import mirrored
+from engine.missing_pairs import missing_pairs
 from engine.pair_lists import GlobalDescriptors
 from engine.pair_matching import Procedure
 from engine.pairs import Pair, PairIndexList
@@ -170,9 +170,12 @@ def run_pairs(
         ahead = EncodeAhead(encoder, cache, outcome, settings.rotations * len(settings.scales), folders.embeds)
         pairs = pairs(ahead.global_descriptors) if callable(pairs) else pairs
         step = plan.json_step(len(pairs))
-        todo, kept = _todo(writer, pairs, step, plan)
-        wanted = pairs.take(todo) if isinstance(pairs, PairIndexList) else [pairs[number] for number in todo]
-        ahead(photographs_of(pairs if folders.save_embeds else wanted)[0])
+        pairs = PairIndexList.of(pairs)
+        missing, kept = missing_pairs(writer, pairs, step, plan.anew, plan.both_directions)
+        wanted = pairs.take(missing)
+        # The pairs' numbers among all: where none is done, they are their own.
+        numbers = range(len(pairs)) if len(wanted) == len(pairs) else np.flatnonzero(missing).astype(np.int32)
+        ahead(photographs_of(pairs if folders.save_embeds else wanted))
         source = FeatureSource(cache, encoder)
         if procedure.search.is_trivial:
             force = Workforce(usable_cores(), plan.workers, graph.runtime.provider)
@@ -182,31 +185,12 @@ def run_pairs(
         with closing(results):  # stopped half-way, its processes end before the results are written out
             for number, result in progress_bar(results, len(wanted), "pair", "match"):
                 with times("write"):
-                    with_json = int(todo[number]) % step == 0
+                    with_json = int(numbers[number]) % step == 0
                     writer.add(result, with_json)
                     if plan.both_directions:
                         writer.add(mirrored(result), with_json)
                 on_result(result)
     return RunSummary(pairs, outcome, kept, writer, encoder if encoder.stores else None, times if wanted else None)
-
-
-def _todo(writer: ResultWriter, pairs: Sequence[Pair], step: int, plan: RunPlan) -> tuple[NDArray[np.intp], int]:
-    """Numbers of the pairs to match, and how many pairs need nothing; of the others, JSON files are written anew."""
-    todo, kept = [], 0
-    for number, pair in enumerate(pairs):
-        restored = writer.restored
-        if plan.anew or not _is_done(writer, pair, number % step == 0, plan):
-            todo.append(number)
-        elif writer.restored == restored:
-            kept += 1
-    return np.array(todo, np.intp), kept
-
-
-def _is_done(writer: ResultWriter, pair: Pair, with_json: bool, plan: RunPlan) -> bool:
-    """Whether a pair needs no matching; where both directions are wanted, neither may be missing."""
-    return writer.is_done(pair, with_json) and (
-        not plan.both_directions or writer.is_done(Pair(pair.b, pair.a), with_json)
-    )
 
 
 def _run_info(procedure: Procedure, graph: OpenedGraph, folders: RunFolders) -> RunInfo:

@@ -8,10 +8,14 @@ missing gets it from its shard.
 import os
 import tempfile
 import time
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from types import TracebackType
+
+import numpy as np
+from numpy.typing import NDArray
 
 from engine.dataset import ImageEntry
 from engine.imaging import image_file_facts
@@ -86,16 +90,15 @@ class ResultWriter:
             return False
         return not self._min_confidence or (existing.probability or 0.0) >= self._min_confidence
 
-    def is_done(self, pair: Pair, with_json: bool = True) -> bool:
-        """Whether a pair needs no matching: its result is stored, and its JSON file there, or written now from it."""
-        if with_json:
-            return self.up_to_date(pair) or self.restore(pair)
-        facts_a, facts_b = self._facts(pair.a), self._facts(pair.b)
-        return (
-            facts_a is not None
-            and facts_b is not None
-            and self._store.has_files(pair.a.path, facts_a, pair.b.path, facts_b)
-        )
+    def is_done(self, pair: Pair) -> bool:
+        """Whether a pair's result is stored, and its JSON file there, or written now from it."""
+        return self.up_to_date(pair) or self.restore(pair)
+
+    def stored_pairs(
+        self, entries: Sequence[ImageEntry], first: NDArray[np.integer], second: NDArray[np.integer]
+    ) -> NDArray[np.bool_]:
+        """[P] bool: whether pairs, given by rows of `entries`, are stored; JSON files are not looked at."""
+        return self._store.has_all([(entry.path, self._facts(entry)) for entry in entries], first, second)
 
     def restore(self, pair: Pair) -> bool:
         """Writes the pair's JSON anew from the store; whether the store had what it takes.
