@@ -25,6 +25,8 @@ from engine.search import SearchPlan, parse_scales
 from engine.tiles import photographs_of
 from engine.views import UPRIGHT
 
+STORED_PHOTOGRAPHS = 100
+"""From so many photographs on, feature maps are stored without `-e`: a kill while encoding must not cost all."""
 LINES_AT_MOST = 40
 """Runs of more pairs than this print totals only."""
 
@@ -157,6 +159,7 @@ def _run_graph(
         json_every=options.json_every,
         min_confidence=options.min_confidence,
         both_directions=options.both_directions,
+        store_from=STORED_PHOTOGRAPHS,
     )
     summary = run_pairs(choose, graph, make_procedure(graph), folders, tell, plan)
     print("\n".join(summary.lines()))

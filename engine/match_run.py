@@ -112,6 +112,8 @@ class RunPlan:
         json_every: every so many pairs get a JSON file; None for one each up to `JSON_FILES` pairs, and then so many
             that about as many come out.
         both_directions: each pair is stored also from b to a.
+        store_from: from so many photographs on, feature maps are stored; None to store those only that the memory
+            cannot hold.
         min_confidence: pairs whose probability of showing one place is below get no JSON file.
     """
 
@@ -121,6 +123,7 @@ class RunPlan:
     json_every: int | None = None
     min_confidence: float = 0.0
     both_directions: bool = False
+    store_from: int | None = None
 
     def json_step(self, pairs: int) -> int:
         """Every so many of `pairs` pairs gets a JSON file."""
@@ -175,6 +178,8 @@ def run_pairs(
         wanted = pairs.take(missing)
         # The pairs' numbers among all: where none is done, they are their own.
         numbers = range(len(pairs)) if len(wanted) == len(pairs) else np.flatnonzero(missing).astype(np.int32)
+        if len(wanted) and plan.store_from is not None and len(pairs.photographs()) >= plan.store_from:
+            ahead.store_all()
         ahead(photographs_of(pairs if folders.save_embeds else wanted))
         source = FeatureSource(cache, encoder)
         if procedure.search.is_trivial:

@@ -97,7 +97,7 @@ class PhotographEncoder:
         """Whether feature maps are stored."""
         return self._store_root is not None
 
-    def store_in(self, root: Path, latest: EncodedImage) -> None:
+    def store_in(self, root: Path, latest: EncodedImage | None = None) -> None:
         """Stores a feature map that was encoded just now, and those that follow, below this root.
 
         Raises:
@@ -105,7 +105,8 @@ class PhotographEncoder:
         """
         self._store(UPRIGHT, root)
         self._store_root = root
-        self._keep(latest, UPRIGHT, "")
+        if latest is not None:
+            self._keep(latest, UPRIGHT, "")
 
     def encode(self, entry: ImageEntry, view: View = UPRIGHT) -> EncodedImage:
         """The feature map of a view of a photograph, stored or fresh.

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from conftest import texture, write_photograph
 
-from engine import block_run, match_run, memory, pipeline
+from engine import block_run, cli_match, match_run, memory, pipeline
 from engine import photograph_encoder as encoder
 from engine.errors import OutOfMemory
 from engine.store.matches_h5 import MatchStore
@@ -165,6 +165,21 @@ def test_within_the_budget_nothing_is_stored_but_matches(match, tmp_path: Path, 
     assert match().code == 0
     assert sum(runs) == 2 * FRAMES
     assert not (tmp_path / "exports" / "dinov3_embeds").exists()
+
+
+def test_of_many_photographs_maps_are_stored_and_reused(match, tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.setattr(cli_match, "STORED_PHOTOGRAPHS", 2 * FRAMES)
+    runs = count_runs(monkeypatch)
+    narrow = ("-a", "400", "-b", "400")
+    assert match(*narrow).code == 0
+    assert not (tmp_path / "exports" / "dinov3_embeds").exists()
+    ran = match()
+    assert "so that a stopped run can go on with them" in ran.out
+    assert "12 encoded, 0 reused" in ran.out
+    runs.clear()
+    assert "0 encoded, 12 reused" in match("--match-th", "0.3").out
+    assert runs == []
+    assert "reused" not in match("--match-th", "0.3").out, "nothing is opened where there is nothing to do"
 
 
 def sides(name: str) -> tuple[str, str]:

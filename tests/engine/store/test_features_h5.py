@@ -103,6 +103,17 @@ def test_many_maps_in_bounded_shards(tmp_path):
     store.close()
 
 
+def test_no_map_waits_longer_than_a_minute_while_others_come(tmp_path):
+    now = [0.0]
+    store = open_store(tmp_path, clock=lambda: now[0])
+    counts = []
+    for number, seconds in enumerate((0.0, 59.0, 60.5, 100.0, 119.0, 160.0, 200.0)):
+        now[0] = seconds
+        store.add(f"{number}.jpg", FACTS, make_features(f"400.{number:04d}", number))
+        counts.append(len(shards(store)))
+    assert counts == [0, 0, 1, 1, 1, 2, 2]
+
+
 def test_shards_are_bounded_in_bytes_too(tmp_path):
     maps = filled(tmp_path, 6, shard_bytes=2 * (4096 + 42 * 24 * 2 + 42 * 12 + 96))
     store = open_store(tmp_path)
