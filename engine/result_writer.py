@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine.dataset import ImageEntry
-from engine.imaging import image_file_facts
+from engine.imaging import image_file_facts, image_sha256
 from engine.pairs import Pair
 from engine.results import PairResult, RunInfo
 from engine.store.atomic import make_folder, write_error
@@ -66,7 +66,7 @@ class ResultWriter:
         self._store.check()
         self._pending: list[PairResult] = []
         self._waiting = 0
-        self._facts = cache(_facts)
+        self._facts = cache(self._read_facts)
         self._flushed = time.monotonic()
 
     @property
@@ -162,6 +162,18 @@ class ResultWriter:
         self.last_path = path
         return True
 
+    def _read_facts(self, entry: ImageEntry) -> FileFacts | None:
+        """None where the file cannot be reached; reading it then gives the reason."""
+        try:
+            facts = FileFacts(*image_file_facts(entry.path))
+            sha256 = self._store.sha256(entry.path, facts)
+            if self._store.needs_digest(entry.path, facts):
+                sha256 = image_sha256(entry.path)
+            facts = replace(facts, sha256=sha256)
+        except OSError:
+            return None
+        return facts
+
     def __enter__(self) -> "ResultWriter":
         return self
 
@@ -186,11 +198,3 @@ def require_writable(folder: Path) -> None:
             pass
     except OSError as error:
         raise write_error(folder, error) from error
-
-
-def _facts(entry: ImageEntry) -> FileFacts | None:
-    """None where the file cannot be reached; reading it then gives the reason."""
-    try:
-        return FileFacts(*image_file_facts(entry.path))
-    except OSError:
-        return None

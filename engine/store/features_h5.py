@@ -149,6 +149,12 @@ class FeatureStore:
             known = self._facts(name)
             return known is not None and known.same_content(facts)
 
+    def sha256(self, name: str) -> str:
+        """SHA-256 (hex) of the file of a stored image, or empty where it was not taken."""
+        with self._lock:
+            known = self._facts(name)
+            return known.sha256 if known else ""
+
     def get(self, name: str, facts: FileFacts | None = None) -> FeatureMap | None:
         """The map of an image, to the bit as it was stored.
 

@@ -54,12 +54,14 @@ class MatchIndex:
     Attributes:
         shards: the shards it describes.
         versions: (name, bytes, modified_ns) of each image.
+        digests: SHA-256 (hex) of each image's file, or empty.
         pairs: how many there are.
         rows: the pairs, some at a time, so that they are never in memory twice.
     """
 
     shards: list[ShardStamp]
     versions: list[tuple[str, int, int]]
+    digests: list[str]
     pairs: int
     rows: Iterable[IndexRows]
 
@@ -77,6 +79,7 @@ def write_match_index(path: Path, index: MatchIndex) -> None:
         file["shards"] = np.asarray(shards, np.int64).reshape(-1, 3)
         names = np.array([name.encode() for name, _, _ in index.versions], object)
         file.create_dataset("image_names", data=names, shape=(len(names),), dtype=h5py.string_dtype("utf-8"))
+        file["image_sha256"] = np.array([digest.encode("ascii") for digest in index.digests], "S64")
         file["image_facts"] = np.asarray([facts for _, *facts in index.versions], np.int64).reshape(-1, 2)
         packed = {"chunks": (_CHUNK,), "maxshape": (None,), "compression": "gzip", "shuffle": True}
         columns = {name: file.create_dataset(name, (index.pairs,), np.int32, **packed) for name in _COLUMNS}
@@ -103,6 +106,7 @@ def read_match_index(path: Path) -> MatchIndex | None:
             index = MatchIndex(
                 shards=[ShardStamp(*(int(value) for value in entry)) for entry in file["shards"][()]],
                 versions=[(str(name), size, modified) for name, (size, modified) in zip(names, facts, strict=True)],
+                digests=[digest.decode("ascii") for digest in file["image_sha256"][()].tolist()],
                 pairs=count,
                 rows=parts,
             )

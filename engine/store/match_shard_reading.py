@@ -143,7 +143,9 @@ def _read_images(group: Any) -> list[NamedImage]:
     texts = [group[name].asstr(errors="surrogateescape")[()].tolist() for name in TEXTS]
     pairs = [_pairs_of(group[name][()]) for name in ("size", "encoded_size", "grid")]
     numbers = [group[name][()].tolist() for name in ("bytes", "modified_ns")]
-    rows: Iterable[tuple[Any, ...]] = zip(*texts, *pairs, *numbers, strict=True)
+    # Shards of an earlier version hold no digests.
+    digests = group["sha256"].asstr()[()].tolist() if "sha256" in group else [""] * len(numbers[0])
+    rows: Iterable[tuple[Any, ...]] = zip(*texts, *pairs, *numbers, digests, strict=True)
     return [NamedImage(name, ImageRef(key, label, Path(path), *rest)) for name, key, label, path, *rest in rows]
 
 

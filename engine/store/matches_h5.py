@@ -19,6 +19,7 @@ from engine.results import ImageRef, MatchSettings, PairResult, RunInfo
 from engine.store.atomic import WriteError
 from engine.store.facts import FileFacts
 from engine.store.hdf5 import check_hdf5
+from engine.store.image_versions import ImageVersion, ImageVersions
 from engine.store.match_index import IndexRows, MatchIndex, ShardStamp, read_match_index, write_match_index
 from engine.store.match_shard import NamedImage, PackedPair, match_shard_image
 from engine.store.match_shard_reading import MatchShardReader
@@ -30,9 +31,6 @@ PREFIX, INDEX = "matches", "index.h5"
 SHARD_PAIRS = 8192
 SHARD_MATCHES = 1 << 20
 _OPEN_SHARDS = 2
-
-ImageVersion = tuple[str, int, int]
-"""An image's name, and its file's size and modification time: what a stored pair is known by."""
 
 
 def match_folder(match_root: Path, settings: MatchSettings) -> Path:
@@ -75,8 +73,7 @@ class MatchStore:
         self._names: dict[Path, str] = {}
         self._index = PairIndex()
         self._numbers: list[int] = []
-        self._versions: dict[ImageVersion, int] = {}
-        self._versions_of: dict[str, list[int]] = {}
+        self._versions = ImageVersions()
         self._shards = {shard.number: shard for shard in list_shards(folder, PREFIX)}
         self._last_number = max(self._shards, default=-1)
         self._index_is_stale = False
@@ -113,17 +110,27 @@ class MatchStore:
 
     def has_files(self, path_a: Path, facts_a: FileFacts, path_b: Path, facts_b: FileFacts) -> bool:
         """Like `has`, for photographs known by their files only."""
-        version_a = (self.name_of(path_a), facts_a.bytes, facts_a.modified_ns)
-        version_b = (self.name_of(path_b), facts_b.bytes, facts_b.modified_ns)
+        names = self.name_of(path_a), self.name_of(path_b)
         with self._lock:
-            waiting = self._waiting.get((version_a[0], version_b[0]))
+            waiting = self._waiting.get(names)
             if waiting is not None:
-                return (_version(waiting.a), _version(waiting.b)) == (version_a, version_b)
-            known_a, known_b = self._versions.get(version_a), self._versions.get(version_b)
-            if known_a is None or known_b is None:
-                return False
-            here = self._index.find(known_a, known_b)
-            return here is not None and here == self._latest(version_a[0], version_b[0])
+                return all(
+                    FileFacts.of(entry.image).same_content(facts)
+                    for entry, facts in ((waiting.a, facts_a), (waiting.b, facts_b))
+                )
+            here = self._index.find(self._versions.find(names[0], facts_a), self._versions.find(names[1], facts_b))
+            return here is not None and here == self._latest(*names)
+
+    def needs_digest(self, path: Path, facts: FileFacts) -> bool:
+        """Whether a photograph's digest would tell if it is one that is stored, touched or copied since."""
+        name = self.name_of(path)
+        with self._lock:
+            return not facts.sha256 and self._versions.may_be_known(name, facts)
+
+    def sha256(self, path: Path, facts: FileFacts) -> str:
+        """The digest of a photograph that is known by its file's time; empty where it is not."""
+        with self._lock:
+            return self._versions.sha256(self.name_of(path), facts)
 
     def has_all(
         self, photographs: Sequence[tuple[Path, FileFacts | None]], image_a: Ints, image_b: Ints
@@ -143,8 +150,8 @@ class MatchStore:
             for row, (path, facts) in enumerate(photographs):
                 name = self.name_of(path)
                 if facts is not None:
-                    now[row] = self._versions.get((name, facts.bytes, facts.modified_ns), -1)
-                others.append([known for known in self._versions_of.get(name, ()) if known != now[row]])
+                    now[row] = self._versions.find(name, facts)
+                others.append([known for known in self._versions.of(name) if known != now[row]])
             here = self._index.find_all(now[image_a], now[image_b])
             # A later result, of another version of one of the files, outdates what is stored of these.
             versions = np.full((1 + max(map(len, others), default=0), len(photographs)), -1, np.int64)
@@ -206,9 +213,9 @@ class MatchStore:
     def pairs(self) -> Iterator[tuple[str, str]]:
         """Names (a, b) of the stored pairs, in the order they lie on disk: reading them so is fastest."""
         with self._lock:
-            names = list(self._versions_of)
+            names = self._versions.names
             row_of = {name: row for row, name in enumerate(names)}
-            name_of = np.asarray([row_of[name] for name, _, _ in self._versions], np.int64)
+            name_of = np.asarray([row_of[name] for name in self._versions.name_of_each], np.int64)
             latest = PairIndex()
             for image_a, image_b, places in self._index.parts():
                 latest.add(np.full(len(image_b), name_of[image_a]), name_of[image_b], places)
@@ -244,8 +251,10 @@ class MatchStore:
             shard = add_shard(self.folder, PREFIX, match_shard_image(pairs, self._required_run()), self._last_number)
             self._last_number = shard.number
             self._shards[shard.number] = shard
-            image_a = np.asarray([self._known(_version(pair.a)) for pair in pairs])
-            image_b = np.asarray([self._known(_version(pair.b)) for pair in pairs])
+            image_a, image_b = (
+                np.asarray([self._versions.add(_version(image), image.image.sha256) for image in side])
+                for side in ([pair.a for pair in pairs], [pair.b for pair in pairs])
+            )
             self._numbers.append(shard.number)
             self._index.add(image_a, image_b, place(len(self._numbers) - 1, np.arange(len(pairs))))
             self._waiting, self._waiting_matches = {}, 0
@@ -274,17 +283,8 @@ class MatchStore:
     def _named(self, image: ImageRef) -> NamedImage:
         return NamedImage(self.name_of(image.path), image)
 
-    def _known(self, version: ImageVersion) -> int:
-        at = self._versions.get(version)
-        if at is None:
-            at = self._versions[version] = len(self._versions)
-            self._versions_of.setdefault(version[0], []).append(at)
-        return at
-
     def _latest(self, name_a: str, name_b: str) -> int | None:
-        candidates = (
-            self._index.find(a, b) for a in self._versions_of.get(name_a, ()) for b in self._versions_of.get(name_b, ())
-        )
+        candidates = (self._index.find(a, b) for a in self._versions.of(name_a) for b in self._versions.of(name_b))
         return max((location for location in candidates if location is not None), default=None)
 
     def _reader(self, number: int) -> MatchShardReader:
@@ -312,7 +312,8 @@ class MatchStore:
         described = set(index.shards) if index is not None else set()
         self._index_is_stale = stamps != described
         if index is not None:
-            known = np.asarray([self._known(version) for version in index.versions], np.int64)
+            versions = zip(index.versions, index.digests, strict=True)
+            known = np.asarray([self._versions.add(*version) for version in versions], np.int64)
             current = [stamp.number for stamp in described & stamps]
             for rows in index.rows:
                 kept = rows.where(np.isin(rows.shard, current))
@@ -327,20 +328,24 @@ class MatchStore:
             except ResultFileError as error:
                 self._forget(number, str(error))
                 continue
-            known = np.asarray([self._known(_version(image)) for image in tables.images], np.int64)
+            known = np.asarray(
+                [self._versions.add(_version(image), image.image.sha256) for image in tables.images], np.int64
+            )
             self._index.add(known[tables.image_a], known[tables.image_b], place(slots[number], np.arange(len(tables))))
 
     def _write_index(self) -> None:
         numbers = np.asarray(self._numbers, np.int32)
+        versions, digests, row_of = self._versions.table()
 
         def rows() -> Iterator[IndexRows]:
             for a, partners, places in self._index.parts():
-                image_a = np.full(len(partners), a, np.int32)
+                image_a = np.full(len(partners), row_of[a], np.int32)
                 shard, row = numbers[places >> ROW_BITS], places & (SHARD_ROWS - 1)
-                yield IndexRows(image_a, partners.astype(np.int32), shard, row.astype(np.int32))
+                yield IndexRows(image_a, row_of[partners], shard, row.astype(np.int32))
 
         shards = [_stamp(entry) for entry in self._shards.values()]
-        write_match_index(self.folder / INDEX, MatchIndex(shards, list(self._versions), len(self._index), rows()))
+        index = MatchIndex(shards, versions, digests, len(self._index), rows())
+        write_match_index(self.folder / INDEX, index)
 
 
 def _version(entry: NamedImage) -> ImageVersion:

@@ -453,7 +453,7 @@ def test_half_a_million_pairs_take_little_memory_and_little_disk(tmp_path):
     pairs = AllPairs([file_entry(Path(f"/{number}.jpg")) for number in range(1000)])
     store = open_store(tmp_path)
     for number in range(1000):
-        store._known((f"{number}.jpg", 1, 1))
+        store._versions.add((f"{number}.jpg", 1, 1), "")
     tracemalloc.start()
     try:
         for slot, start in enumerate(range(0, len(pairs), 500)):
@@ -470,3 +470,23 @@ def test_half_a_million_pairs_take_little_memory_and_little_disk(tmp_path):
     assert sum(len(rows.row) for rows in read.rows) == read.pairs == len(pairs)
     first = next(iter(read.rows))
     assert (first.image_a[:3].tolist(), first.image_b[:3].tolist()) == ([0, 0, 0], [1, 2, 3])
+
+
+def test_a_touched_image_is_known_by_its_digest(tmp_path):
+    a, b = (replace(image, sha256=letter * 64) for image, letter in zip(IMAGES[:2], "ab", strict=True))
+    with open_store(tmp_path) as store:
+        store.append(make_result(a, b))
+        assert store.has(replace(a, modified_ns=5), b), "before it is written"
+    for index in (True, False):
+        if not index:
+            (store.folder / "index.h5").unlink()
+        store = open_store(tmp_path)
+        assert store.get(name_of(a), name_of(b)).image_a.sha256 == a.sha256
+        touched, facts = replace(a, modified_ns=5), FileFacts(a.bytes, 5)
+        assert store.has(touched, b)
+        assert store.has_all([(a.path, FileFacts.of(touched)), (b.path, FileFacts.of(b))], *np.array([[0], [1]])).all()
+        assert store.needs_digest(a.path, facts)
+        assert not store.needs_digest(a.path, FileFacts.of(a)), "its time tells"
+        assert not store.needs_digest(a.path, FileFacts(a.bytes + 1, 5)), "its size tells"
+        for other in (facts, FileFacts(a.bytes, 5, "c" * 64), FileFacts(a.bytes + 1, 5, a.sha256)):
+            assert not store.has_files(a.path, other, b.path, FileFacts.of(b))
