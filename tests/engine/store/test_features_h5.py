@@ -403,12 +403,14 @@ for at in range(start, 10**9):
 @pytest.mark.skipif(sys.platform == "win32", reason="POSIX signals")
 def test_a_killed_writer_leaves_complete_shards_only(tmp_path):
     rng = np.random.default_rng(0)
-    for _ in range(4):
+    for last in (False, False, False, True):
         command = [sys.executable, "-c", KILLED_WRITER, str(tmp_path), str(Path(__file__).parent)]
         with subprocess.Popen(command, stdout=subprocess.PIPE, cwd=ROOT) as writer:
             assert writer.stdout is not None
             assert writer.stdout.readline() == b"ready\n"
             time.sleep(float(rng.uniform(0.01, 0.15)))
+            while last and not list(tmp_path.rglob("features-*.h5")):
+                time.sleep(0.01)
             writer.send_signal(signal.SIGKILL)
         store = open_store(tmp_path)
         assert store.problems == []
