@@ -22,9 +22,9 @@ from engine.photograph_encoder import PhotographEncoder
 from engine.pipeline import FeatureSource, Outcome, match_one_by_one
 from engine.plugin_options import matching_mode
 from engine.progress import progress_bar
+from engine.providers import short_name, usable_cores
 from engine.result_writer import ResultWriter, require_writable
 from engine.results import PairResult, RunInfo
-from engine.runtime import usable_cores
 from engine.stage_times import StageTimes
 from engine.tiles import photographs_of
 
@@ -187,8 +187,9 @@ def run_pairs(
             results = match_in_blocks(wanted, procedure, cache, source, outcome, memory, force, times)
         else:
             results = match_one_by_one(wanted, procedure, cache, source, outcome, times)
+        what = f"match on {short_name(graph.runtime.provider)}"
         with closing(results):  # stopped half-way, its processes end before the results are written out
-            for number, result in progress_bar(results, len(wanted), "pair", "match"):
+            for number, result in progress_bar(results, len(wanted), "pair", what):
                 with times("write"):
                     with_json = int(numbers[number]) % step == 0
                     writer.add(result, with_json)

@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from engine.dataset import ImageEntry
 from engine.imaging import image_file_facts, image_sha256
 from engine.pairs import Pair
+from engine.progress import progress_bar
 from engine.results import PairResult, RunInfo
 from engine.store.atomic import make_folder, write_error
 from engine.store.facts import FileFacts
@@ -63,7 +64,7 @@ class ResultWriter:
         self._run = run
         self._digest = run.settings.digest()
         self._store = MatchStore(match_folder(root, run.settings), run)
-        self._store.check()
+        self._store.check(lambda shards: progress_bar(shards, len(shards), "file", "check results"))
         self._pending: list[PairResult] = []
         self._waiting = 0
         self._facts = cache(self._read_facts)

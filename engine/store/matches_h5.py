@@ -8,7 +8,7 @@ that has another size or time is read from the shard again.
 import itertools
 import threading
 from collections import OrderedDict
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -171,14 +171,18 @@ class MatchStore:
             name = self._names[path] = image_name(path, Path(self._required_run().paths["img_root"]))
         return name
 
-    def check(self) -> None:
-        """Reads every shard through; what a damaged one held counts as not stored from now on (see `problems`)."""
+    def check(self, shown: Callable[[list[Shard]], Iterable[Shard]] = iter) -> None:
+        """Reads every shard through; what a damaged one held counts as not stored from now on (see `problems`).
+
+        Args:
+            shown: passes the shards on, and may tell how far it is.
+        """
         with self._lock:
-            for number, shard in list(self._shards.items()):
+            for shard in shown(list(self._shards.values())):
                 try:
                     check_hdf5(shard.path)
                 except ResultFileError as error:
-                    self._forget(number, str(error))
+                    self._forget(shard.number, str(error))
 
     def get(self, name_a: str, name_b: str) -> PairResult | None:
         """The latest result of a pair, to the bit as it was stored.
