@@ -20,7 +20,7 @@ from engine.feature_cache import FeatureCache
 from engine.features import Matches
 from engine.memory import MemoryPlan
 from engine.pair_matching import PairMatcher, Procedure
-from engine.pairs import Pair
+from engine.pairs import PairIndexList
 from engine.pipeline import FeatureSource, Outcome
 from engine.results import PairResult
 from engine.stage_times import StageTimes
@@ -65,7 +65,7 @@ class _Matched:
 
 
 def match_in_blocks(
-    pairs: Sequence[Pair],
+    pairs: PairIndexList,
     procedure: Procedure,
     cache: FeatureCache,
     source: FeatureSource,
@@ -95,7 +95,7 @@ def match_in_blocks(
 
 
 def _matched(
-    pairs: Sequence[Pair],
+    pairs: PairIndexList,
     procedure: Procedure,
     match: PairMatcher,
     cache: FeatureCache,
@@ -107,8 +107,8 @@ def _matched(
     matcher = BlockMatcher(
         procedure.matcher, procedure.matcher_options, procedure.settings.match_precision, force.threads, force.provider
     )
-    entries, image_a, image_b = photographs_of(pairs)
-    for tile in tiles(image_a, image_b, _block_side(entries, cache, memory)):
+    entries = pairs.entries
+    for tile in tiles(pairs, _block_side(photographs_of(pairs), cache, memory)):
         side_a, rows = _loaded([entries[number] for number in tile.side_a], cache, outcome)
         side_b, columns = _loaded([entries[number] for number in tile.side_b], cache, outcome)
         wanted = np.zeros((len(side_a), len(side_b)), np.bool_)

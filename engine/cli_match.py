@@ -26,6 +26,8 @@ from engine.search import SearchPlan, parse_scales
 from engine.tiles import photographs_of
 from engine.views import UPRIGHT
 
+STORED_PHOTOGRAPHS = 100
+"""From so many photographs on, feature maps are stored without `-e`: a kill while encoding must not cost all."""
 LINES_AT_MOST = 40
 """Runs of more pairs than this print totals only."""
 
@@ -52,7 +54,7 @@ def run_match(options: MatchOptions, context: Context) -> int:
 
     def choose(descriptors: GlobalDescriptors) -> PairIndexList:
         pairs = select_pairs(data_set, *arguments, mode, descriptors)
-        images = len(photographs_of(pairs)[0])
+        images = len(photographs_of(pairs))
         say(f"{images} photographs, {len(pairs)} pair(s)")
         emit("photographs_found", photographs=images, pairs=len(pairs))
         return pairs
@@ -165,10 +167,11 @@ def _run_graph(
         json_every=options.json_every,
         min_confidence=options.min_confidence,
         both_directions=options.both_directions,
+        store_from=STORED_PHOTOGRAPHS,
     )
     summary = run_pairs(choose, graph, make_procedure(graph), folders, tell, plan)
     print("\n".join(summary.lines()))
-    tried = photographs_of(summary.pairs)[0]
+    tried = photographs_of(summary.pairs)
     return 1 if report_failures(summary.outcome.failed.values(), tried, failed_list_path(matches, choice.alias)) else 0
 
 
@@ -195,7 +198,9 @@ def pair_line(result: PairResult) -> str:
         else "no model"
     )
     matches = f"{len(result.similarity):4d} matches"
-    view = "" if result.view_b == UPRIGHT else f", b {result.view_b.word}"
+    views = "".join(
+        f", {side} {view.word}" for side, view in (("a", result.view_a), ("b", result.view_b)) if view != UPRIGHT
+    )
     verdict = "" if result.verdict is None else f"{result.verdict}, "
     pair = f"{result.image_a.key} - {result.image_b.key}"
-    return f"  {pair}: {verdict}{matches}, {found}, cosine {result.cosine:.3f}{view}"
+    return f"  {pair}: {verdict}{matches}, {found}, cosine {result.cosine:.3f}{views}"

@@ -20,16 +20,11 @@ Pictures = list[tuple[ImageEntry, UprightPicture]]
 
 @dataclass(frozen=True, eq=False)
 class Prepared:
-    """A photograph before the graph: a picture to run, or a result that needs no run.
-
-    Attributes:
-        sha256: digest of the file (hex), where it was taken.
-    """
+    """A photograph before the graph: a picture to run, or a result that needs no run."""
 
     entry: ImageEntry
     picture: UprightPicture | None = None
     done: EncodedImage | ImageReadError | None = None
-    sha256: str = ""
 
 
 def encode_in_order(

@@ -52,6 +52,17 @@ class EncodeAhead:
             emit("image_encoded", key=entry.key, path=entry.path)
             self._make_room(self._cache.add(entry, encoded).bytes * len(entries) * self._views, encoded)
 
+    def store_all(self) -> None:
+        """Stores every map from now on, for a run that a kill must not cost all encoding.
+
+        Raises:
+            WriteError: the store cannot be written.
+        """
+        if not self._encoder.stores:
+            require_writable(self._overflow)
+            self._encoder.store_in(self._overflow)
+            say(f"feature maps are stored below {self._overflow}, so that a stopped run can go on with them")
+
     def global_descriptors(self, entries: Sequence[ImageEntry]) -> NDArray[np.float32]:
         """[n, D] float32 global descriptors, L2-normalised; not-a-number for a photograph that cannot be read.
 

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from engine.dataset import ImageEntry
 from engine.errors import ImageReadError, WorkError
 from engine.features import FeatureMap
-from engine.imaging import Decoded, image_file_facts, read_image, read_reduced
+from engine.imaging import Decoded, image_file_facts, image_sha256, read_image, read_reduced
 from engine.loaded_graph import GraphRuntime
 from engine.resampling import encoded_size, resize
 from engine.results import ImageRef
@@ -52,12 +52,14 @@ class UprightPicture:
 
     Attributes:
         size: (width, height) of the stored file in pixels.
+        sha256: of its content (hex); empty for a picture of no file.
     """
 
     pixels: NDArray[np.uint8]
     size: tuple[int, int]
     bytes: int
     modified_ns: int
+    sha256: str = ""
 
 
 def read_upright(
@@ -67,6 +69,7 @@ def read_upright(
     stride: int,
     decode: str = EXACT,
     resampling: str = BILINEAR,
+    sha256: str = "",
 ) -> UprightPicture:
     """Decodes a photograph and resizes it to the grid.
 
@@ -75,19 +78,21 @@ def read_upright(
         scale: factor on `image_size`.
         decode: one of `DECODES`.
         resampling: of the graph, one of `models.contract.RESAMPLINGS`.
+        sha256: of the file (hex), where it was taken already.
 
     Raises:
         ImageReadError: the file cannot be decoded, or would take more than `MAX_TOKENS` tokens.
     """
     # The facts are read first: a file replaced while it is decoded then counts as changed, never as up to date.
     file_bytes, modified_ns = image_file_facts(entry.path)
+    sha256 = sha256 or image_sha256(entry.path)
 
     def needed(size: tuple[int, int]) -> tuple[int, int]:
         return _target(size, image_size, scale, stride)
 
     decoded = read_reduced(entry.path, needed) if decode == FAST else _whole(read_image(entry.path))
     pixels = _on_grid(decoded, image_size, scale, stride, str(entry.path), resampling)
-    return UprightPicture(pixels, decoded.size, file_bytes, modified_ns)
+    return UprightPicture(pixels, decoded.size, file_bytes, modified_ns, sha256)
 
 
 def _on_grid(
@@ -154,6 +159,7 @@ def encode_batch(
             grid=grid,
             bytes=picture.bytes,
             modified_ns=picture.modified_ns,
+            sha256=picture.sha256,
         )
         encoded.append(EncodedImage(image, placed(features, rotation_deg, canvas), forward_ms))
     return encoded

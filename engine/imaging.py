@@ -9,11 +9,12 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from engine.digest import file_sha256
 from engine.errors import ImageReadError
 from engine.jpeg import is_jpeg, jpeg_is_complete, jpeg_size
 from engine.resampling import encoded_size, resize
 
-__all__ = ["Decoded", "encoded_size", "image_file_facts", "read_image", "read_reduced", "resize"]
+__all__ = ["Decoded", "encoded_size", "image_file_facts", "image_sha256", "read_image", "read_reduced", "resize"]
 
 # OpenCV's own complaints (0: none) would stand in front of ours and lack the file's name. OpenCV 5 moved the function.
 getattr(cv2.utils, "logging", cv2).setLogLevel(0)
@@ -143,6 +144,18 @@ def image_file_facts(path: Path) -> tuple[int, int]:
     except OSError as error:
         raise _unreadable(path, error) from error
     return facts.st_size, facts.st_mtime_ns
+
+
+def image_sha256(path: Path) -> str:
+    """SHA-256 (hex) of the file's content.
+
+    Raises:
+        ImageReadError: the file cannot be read.
+    """
+    try:
+        return file_sha256(path)
+    except OSError as error:
+        raise _unreadable(path, error) from error
 
 
 def _diagnosis(data: bytes) -> str:

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
 from engine.block_run import Workforce, match_in_blocks
 from engine.context import installed_versions
@@ -15,6 +14,7 @@ from engine.feature_cache import FeatureCache
 from engine.graphs import OpenedGraph
 from engine.memory import MemoryPlan, default_budget_bytes
 from engine.mirroring import mirrored
+from engine.missing_pairs import missing_pairs
 from engine.pair_lists import GlobalDescriptors
 from engine.pair_matching import Procedure
 from engine.pairs import Pair, PairIndexList
@@ -22,9 +22,9 @@ from engine.photograph_encoder import PhotographEncoder
 from engine.pipeline import FeatureSource, Outcome, match_one_by_one
 from engine.plugin_options import matching_mode
 from engine.progress import progress_bar
+from engine.providers import short_name, usable_cores
 from engine.result_writer import ResultWriter, require_writable
 from engine.results import PairResult, RunInfo
-from engine.runtime import usable_cores
 from engine.stage_times import StageTimes
 from engine.tiles import photographs_of
 
@@ -112,6 +112,8 @@ class RunPlan:
         json_every: every so many pairs get a JSON file; None for one each up to `JSON_FILES` pairs, and then so many
             that about as many come out.
         both_directions: each pair is stored also from b to a.
+        store_from: from so many photographs on, feature maps are stored; None to store those only that the memory
+            cannot hold.
         min_confidence: pairs whose probability of showing one place is below get no JSON file.
     """
 
@@ -121,6 +123,7 @@ class RunPlan:
     json_every: int | None = None
     min_confidence: float = 0.0
     both_directions: bool = False
+    store_from: int | None = None
 
     def json_step(self, pairs: int) -> int:
         """Every so many of `pairs` pairs gets a JSON file."""
@@ -170,43 +173,30 @@ def run_pairs(
         ahead = EncodeAhead(encoder, cache, outcome, settings.rotations * len(settings.scales), folders.embeds)
         pairs = pairs(ahead.global_descriptors) if callable(pairs) else pairs
         step = plan.json_step(len(pairs))
-        todo, kept = _todo(writer, pairs, step, plan)
-        wanted = pairs.take(todo) if isinstance(pairs, PairIndexList) else [pairs[number] for number in todo]
-        ahead(photographs_of(pairs if folders.save_embeds else wanted)[0])
+        pairs = PairIndexList.of(pairs)
+        missing, kept = missing_pairs(writer, pairs, step, plan.anew, plan.both_directions)
+        wanted = pairs.take(missing)
+        # The pairs' numbers among all: where none is done, they are their own.
+        numbers = range(len(pairs)) if len(wanted) == len(pairs) else np.flatnonzero(missing).astype(np.int32)
+        if len(wanted) and plan.store_from is not None and len(pairs.photographs()) >= plan.store_from:
+            ahead.store_all()
+        ahead(photographs_of(pairs if folders.save_embeds else wanted))
         source = FeatureSource(cache, encoder)
         if procedure.search.is_trivial:
             force = Workforce(usable_cores(), plan.workers, graph.runtime.provider)
             results = match_in_blocks(wanted, procedure, cache, source, outcome, memory, force, times)
         else:
             results = match_one_by_one(wanted, procedure, cache, source, outcome, times)
+        what = f"match on {short_name(graph.runtime.provider)}"
         with closing(results):  # stopped half-way, its processes end before the results are written out
-            for number, result in progress_bar(results, len(wanted), "pair", "match"):
+            for number, result in progress_bar(results, len(wanted), "pair", what):
                 with times("write"):
-                    with_json = int(todo[number]) % step == 0
+                    with_json = int(numbers[number]) % step == 0
                     writer.add(result, with_json)
                     if plan.both_directions:
                         writer.add(mirrored(result), with_json)
                 on_result(result)
     return RunSummary(pairs, outcome, kept, writer, encoder if encoder.stores else None, times if wanted else None)
-
-
-def _todo(writer: ResultWriter, pairs: Sequence[Pair], step: int, plan: RunPlan) -> tuple[NDArray[np.intp], int]:
-    """Numbers of the pairs to match, and how many pairs need nothing; of the others, JSON files are written anew."""
-    todo, kept = [], 0
-    for number, pair in enumerate(pairs):
-        restored = writer.restored
-        if plan.anew or not _is_done(writer, pair, number % step == 0, plan):
-            todo.append(number)
-        elif writer.restored == restored:
-            kept += 1
-    return np.array(todo, np.intp), kept
-
-
-def _is_done(writer: ResultWriter, pair: Pair, with_json: bool, plan: RunPlan) -> bool:
-    """Whether a pair needs no matching; where both directions are wanted, neither may be missing."""
-    return writer.is_done(pair, with_json) and (
-        not plan.both_directions or writer.is_done(Pair(pair.b, pair.a), with_json)
-    )
 
 
 def _run_info(procedure: Procedure, graph: OpenedGraph, folders: RunFolders) -> RunInfo:

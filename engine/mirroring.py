@@ -9,7 +9,6 @@ from engine.coordinates import project
 from engine.features import Matches
 from engine.hooks import ModelKind
 from engine.results import PairResult, Refinement, RefinementStep, Verdict, Verification
-from engine.views import UPRIGHT
 
 
 def mirrored_matches(matches: Matches) -> Matches:
@@ -22,14 +21,8 @@ def mirrored(result: PairResult) -> PairResult:
 
     Inliers stay: those of the estimate from a to b. A point map is inverted, M' = M^-1; of an epipolar model,
     b^T F a = 0, the transposed one holds. A refined position's uncertainty is brought to pixels of a by the model's
-    local scale.
-
-    Raises:
-        ValueError: b was matched turned or scaled; its tokens are not those of b as it is, so that such a pair has to
-            be matched the other way round itself.
+    local scale. Each photograph keeps the view it was matched in, so that a may then be the one that was turned.
     """
-    if result.view_b != UPRIGHT:
-        raise ValueError(f"{result.image_b.key} was matched in the view {result.view_b.word}: it cannot be mirrored")
     order = np.lexsort((result.token_a, result.token_b, -result.similarity))
     found = result.verification
     matrix = _inverse(found)
@@ -49,6 +42,8 @@ def mirrored(result: PairResult) -> PairResult:
         selected_b=result.selected_a,
         verification=replace(found, matrix=matrix, inliers=found.inliers[order]),
         time_ms=time_ms,
+        view_a=result.view_b,
+        view_b=result.view_a,
         refinement=None if refinement is None else _mirrored_refinement(refinement, matrix),
         verdict=None if result.verdict is None else _mirrored_verdict(result.verdict),
     )

@@ -25,19 +25,28 @@ class PairIndexList(Sequence[Pair]):
     """Pairs of photographs as numbers: 8 bytes a pair, where two million `Pair` objects would take a quarter of 1 GB.
 
     Attributes:
-        entries: the photographs, each once.
-        first, second: [P] int32, rows of `entries`: a and b of each pair.
+        entries: the photographs, each once. Pairs name them by their rows.
     """
 
     def __init__(self, entries: Sequence[ImageEntry], first: NDArray[np.integer], second: NDArray[np.integer]) -> None:
         if first.shape != second.shape or first.ndim != 1:
             raise ValueError(f"first and second must be of one length, got {first.shape} and {second.shape}")
         self.entries = tuple(entries)
-        self.first = np.ascontiguousarray(first, np.int32)
-        self.second = np.ascontiguousarray(second, np.int32)
+        self._first = np.ascontiguousarray(first, np.int32)
+        self._second = np.ascontiguousarray(second, np.int32)
+
+    @property
+    def first(self) -> NDArray[np.int32]:
+        """Of each pair, the row of a."""
+        return self._first
+
+    @property
+    def second(self) -> NDArray[np.int32]:
+        """Of each pair, the row of b."""
+        return self._second
 
     def __len__(self) -> int:
-        return len(self.first)
+        return len(self._first)
 
     @overload
     def __getitem__(self, row: int) -> Pair: ...
@@ -47,14 +56,44 @@ class PairIndexList(Sequence[Pair]):
 
     def __getitem__(self, row: int | slice) -> "Pair | PairIndexList":
         if isinstance(row, slice):
-            return PairIndexList(self.entries, self.first[row], self.second[row])
-        return Pair(self.entries[self.first[row]], self.entries[self.second[row]])
+            return PairIndexList(self.entries, *self.numbers(row))
+        first, second = self.numbers(np.array([range(len(self))[row]]))
+        return Pair(self.entries[first[0]], self.entries[second[0]])
 
     def __iter__(self) -> Iterator[Pair]:
         for start in range(0, len(self), _ITERATED):
-            part = slice(start, start + _ITERATED)
-            for first, second in zip(self.first[part].tolist(), self.second[part].tolist(), strict=True):
+            sides = self.numbers(slice(start, start + _ITERATED))
+            for first, second in zip(*(side.tolist() for side in sides), strict=True):
                 yield Pair(self.entries[first], self.entries[second])
+
+    @classmethod
+    def of(cls, pairs: Sequence[Pair]) -> "PairIndexList":
+        """Any pairs; photographs in the order they come."""
+        if isinstance(pairs, PairIndexList):
+            return pairs
+        rows: dict[str, int] = {}
+        entries: list[ImageEntry] = []
+        for pair in pairs:
+            for entry in (pair.a, pair.b):
+                if rows.setdefault(entry.key, len(entries)) == len(entries):
+                    entries.append(entry)
+        first, second = (np.array([rows[entry.key] for entry in side], np.int32) for side in _sides(pairs))
+        return cls(entries, first, second)
+
+    def photographs(self) -> NDArray[np.intp]:
+        """Rows of the entries that stand in any pair, ascending."""
+        used = np.zeros(len(self.entries), np.bool_)
+        used[self.first] = True
+        used[self.second] = True
+        return np.flatnonzero(used)
+
+    def numbers(self, rows: NDArray[np.integer] | slice) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
+        """Rows of `entries`, those of a and those of b, of these pairs."""
+        return self.first[rows], self.second[rows]
+
+    def with_a_in(self, low: int, high: int) -> NDArray[np.integer]:
+        """The pairs whose a is one of `entries[low:high]`, ascending."""
+        return np.flatnonzero((self.first >= low) & (self.first < high))
 
     def take(self, rows: NDArray[np.integer] | NDArray[np.bool_]) -> "PairIndexList":
         """The pairs of these rows, or those where a mask is true."""
@@ -68,7 +107,57 @@ class PairIndexList(Sequence[Pair]):
         return self.take(rows[low[rows] != high[rows]])
 
 
-_ITERATED = 1 << 16
+class AllPairs(PairIndexList):
+    """Every photograph with every later one, without a number kept for any pair."""
+
+    def __init__(self, entries: Sequence[ImageEntry]) -> None:
+        count = len(entries)
+        self.entries = tuple(entries)
+        self._starts = np.concatenate(([0], np.cumsum(np.arange(count - 1, 0, -1, dtype=np.int64))))
+
+    @property
+    def first(self) -> NDArray[np.int32]:
+        """Worked out anew; see `numbers` for a part."""
+        counts = np.arange(len(self.entries) - 1, 0, -1)
+        return np.repeat(np.arange(len(counts), dtype=np.int32), counts)
+
+    @property
+    def second(self) -> NDArray[np.int32]:
+        """Worked out anew; see `numbers` for a part."""
+        count = len(self.entries)
+        found = np.empty(len(self), np.int32)
+        for row, start in enumerate(self._starts[:-1].tolist()):
+            found[start : start + count - 1 - row] = np.arange(row + 1, count, dtype=np.int32)
+        return found
+
+    def __len__(self) -> int:
+        return int(self._starts[-1])
+
+    def photographs(self) -> NDArray[np.intp]:
+        return np.arange(len(self.entries))
+
+    def numbers(self, rows: NDArray[np.integer] | slice) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
+        if isinstance(rows, slice):
+            rows = np.arange(*rows.indices(len(self)))
+        first = np.searchsorted(self._starts, rows, side="right") - 1
+        return first.astype(np.int32), (rows - self._starts[first] + first + 1).astype(np.int32)
+
+    def with_a_in(self, low: int, high: int) -> NDArray[np.integer]:
+        last = len(self.entries) - 1
+        return np.arange(self._starts[min(low, last)], self._starts[min(high, last)])
+
+    def take(self, rows: NDArray[np.integer] | NDArray[np.bool_]) -> PairIndexList:
+        if rows.dtype == np.bool_ and rows.all():
+            return self
+        chosen = np.flatnonzero(rows) if rows.dtype == np.bool_ else rows.astype(np.intp)
+        return PairIndexList(self.entries, *self.numbers(chosen))
+
+
+def _sides(pairs: Sequence[Pair]) -> tuple[list[ImageEntry], list[ImageEntry]]:
+    return [pair.a for pair in pairs], [pair.b for pair in pairs]
+
+
+_ITERATED = 1 << 14
 """Pairs whose numbers are made Python's own at a time."""
 
 
@@ -90,7 +179,7 @@ def enumerate_pairs(dataset: DataSet, a: str | None, b: str | None) -> PairIndex
     if a is None and b is None:
         if len(dataset) < 2:
             raise DataSetError(f"a pair takes two photographs, but there are {len(dataset)} below {dataset.root}")
-        return PairIndexList(dataset.entries, *np.triu_indices(len(dataset), 1))
+        return AllPairs(dataset.entries)
     side_a = dataset.entries if a is None else dataset.find(a)
     side_b = dataset.entries if b is None else dataset.find(b)
     pairs = _cross(*_told_apart(side_a, side_b))

@@ -12,7 +12,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine.dataset import ImageEntry
-from engine.digest import file_sha256
 from engine.encode_ahead import Pictures, Prepared, encode_in_order
 from engine.encoding import (
     EXACT,
@@ -25,7 +24,7 @@ from engine.encoding import (
 )
 from engine.errors import ImageReadError
 from engine.features import FeatureMap
-from engine.imaging import image_file_facts, read_image
+from engine.imaging import image_file_facts, image_sha256, read_image
 from engine.loaded_graph import GraphRuntime
 from engine.providers import usable_cores
 from engine.results import ImageRef
@@ -97,7 +96,7 @@ class PhotographEncoder:
         """Whether feature maps are stored."""
         return self._store_root is not None
 
-    def store_in(self, root: Path, latest: EncodedImage) -> None:
+    def store_in(self, root: Path, latest: EncodedImage | None = None) -> None:
         """Stores a feature map that was encoded just now, and those that follow, below this root.
 
         Raises:
@@ -105,7 +104,8 @@ class PhotographEncoder:
         """
         self._store(UPRIGHT, root)
         self._store_root = root
-        self._keep(latest, UPRIGHT, "")
+        if latest is not None:
+            self._keep(latest, UPRIGHT)
 
     def encode(self, entry: ImageEntry, view: View = UPRIGHT) -> EncodedImage:
         """The feature map of a view of a photograph, stored or fresh.
@@ -122,7 +122,7 @@ class PhotographEncoder:
             return prepared.done
         assert prepared.picture is not None
         (encoded,) = self._forward([(entry, prepared.picture)], view)
-        self._keep(encoded, view, prepared.sha256)
+        self._keep(encoded, view)
         return encoded
 
     def encode_all(
@@ -138,13 +138,13 @@ class PhotographEncoder:
             WriteError: the store cannot be written.
             ProviderError: the graph failed.
         """
-        fresh: dict[str, str] = {}
+        fresh: set[str] = set()
 
         def prepare(entry: ImageEntry) -> Prepared:
             with self._times("decode"):
                 prepared = self._prepare(entry, UPRIGHT)
             if prepared.picture is not None:
-                fresh[entry.key] = prepared.sha256
+                fresh.add(entry.key)
             return prepared
 
         for entry, encoded in encode_in_order(
@@ -154,9 +154,9 @@ class PhotographEncoder:
             workers=workers or min(8, usable_cores()),
             batch=batch or (1 if "CPU" in self._runtime.provider else BATCH),
         ):
-            sha256 = fresh.pop(entry.key, None)
-            if isinstance(encoded, EncodedImage) and sha256 is not None:
-                self._keep(encoded, UPRIGHT, sha256)
+            if isinstance(encoded, EncodedImage) and entry.key in fresh:
+                self._keep(encoded, UPRIGHT)
+            fresh.discard(entry.key)
             yield entry, encoded
 
     def _prepare(self, entry: ImageEntry, view: View) -> Prepared:
@@ -172,16 +172,17 @@ class PhotographEncoder:
                 stored = store.get(name, facts)
                 if stored is None:
                     # The digest is taken before decoding: of a file replaced in between, the next run finds another.
-                    sha256 = _digest(entry.path)
+                    sha256 = image_sha256(entry.path)
                     facts = replace(facts, sha256=sha256)
                     stored = store.get(name, facts)
                     if stored is not None:
                         store.add(name, facts, stored)  # copied or touched: known by its new time from now on
                 if stored is not None:
+                    facts = replace(facts, sha256=store.sha256(name))
                     with self._lock:
                         self.reused += 1
                     return Prepared(entry, done=self._restored(entry, view, stored, facts))
-            return Prepared(entry, self._picture(entry, view.scale), sha256=sha256)
+            return Prepared(entry, self._picture(entry, view.scale, sha256))
         except ImageReadError as error:
             return Prepared(entry, done=error)
 
@@ -191,13 +192,12 @@ class PhotographEncoder:
         self.encoded += len(encoded)
         return encoded
 
-    def _keep(self, encoded: EncodedImage, view: View, sha256: str) -> None:
+    def _keep(self, encoded: EncodedImage, view: View) -> None:
         if self._store_root is None:
             return
         with self._times("write"):
             name = image_name(encoded.image.path, self._image_root)
-            facts = replace(FileFacts.of(encoded.image), sha256=sha256)
-            self._store(view, self._store_root).add(name, facts, encoded.features)
+            self._store(view, self._store_root).add(name, FileFacts.of(encoded.image), encoded.features)
 
     def _store(self, view: View, root: Path) -> FeatureStore:
         with self._lock:
@@ -207,7 +207,7 @@ class PhotographEncoder:
                 self._stores[view] = FeatureStore(root, self._runtime.graph.alias, identity)
             return self._stores[view]
 
-    def _picture(self, entry: ImageEntry, scale: float) -> UprightPicture:
+    def _picture(self, entry: ImageEntry, scale: float, sha256: str) -> UprightPicture:
         """The decoded photograph; the last few stay in memory, as their other views often come next."""
         wanted = (entry.key, scale)
         with self._lock:
@@ -215,7 +215,7 @@ class PhotographEncoder:
                 self._pictures.move_to_end(wanted)
                 return self._pictures[wanted]
         graph = self._runtime.graph
-        picture = read_upright(entry, self._image_size, scale, graph.stride, self._decode, graph.resampling)
+        picture = read_upright(entry, self._image_size, scale, graph.stride, self._decode, graph.resampling, sha256)
         with self._lock:
             self._pictures[wanted] = picture
             while len(self._pictures) > PICTURES_KEPT:
@@ -235,6 +235,7 @@ class PhotographEncoder:
             grid=stored.grid,
             bytes=facts.bytes,
             modified_ns=facts.modified_ns,
+            sha256=facts.sha256,
         )
         return EncodedImage(image, placed(replace(stored, key=entry.key), view.rotation_deg, canvas), 0.0)
 
@@ -276,12 +277,3 @@ class PhotographEncoder:
         with contextlib.ExitStack() as closing:
             for store in self._stores.values():
                 closing.callback(store.close)
-
-
-def _digest(path: Path) -> str:
-    try:
-        return file_sha256(path)
-    except OSError as error:
-        raise ImageReadError(
-            f"{path} cannot be read: {error.strerror or error}. Check the path and its permissions"
-        ) from error

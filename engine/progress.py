@@ -52,9 +52,9 @@ def progress_bar(items: Iterable[T], total: int, unit: str, what: str = "") -> I
 
     Args:
         unit: name of one item; the rate is in these a second.
-        what: stands before the bar, such as the stage and the provider.
+        what: stands before the bar and in the lines, such as the stage and the provider.
     """
-    lines = ProgressLines(unit)
+    lines = ProgressLines(unit, stage=what)
     in_terminal = sys.stderr.isatty() and total > 1 and not _hidden
     bar = tqdm(
         items, total=total, unit=unit, desc=what or None, disable=not in_terminal, dynamic_ncols=True, leave=False
@@ -67,8 +67,9 @@ def progress_bar(items: Iterable[T], total: int, unit: str, what: str = "") -> I
 class ProgressLines:
     """Tells from time to time how far work is: to logs always, as a plain line where no terminal shows a bar."""
 
-    def __init__(self, what: str, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, what: str, clock: Callable[[], float] = time.monotonic, stage: str = "") -> None:
         self._what = what
+        self._stage = stage
         self._clock = clock
         self._started = self._told = clock()
 
@@ -81,14 +82,20 @@ class ProgressLines:
         elapsed_s = now - self._started
         emit("progress", what=self._what, done=done, total=total, elapsed_s=round(elapsed_s, 1))
         if not _hidden and not sys.stderr.isatty():
-            print_unlogged(progress_line(self._what, done, total, elapsed_s))
+            line = progress_line(self._what, done, total, elapsed_s)
+            print_unlogged(f"{self._stage}, {line}" if self._stage else line)
 
 
 def progress_line(what: str, done: int, total: int, elapsed_s: float) -> str:
-    """One line: what is done of how much, in how long, and how long the rest will take at that rate."""
+    """One line: what is done of how much, in how long, how many a second, and how long the rest will take so."""
     share = f" ({done / total:.0%})" if total else ""
     left = f", about {_duration(elapsed_s / done * (total - done))} left" if 0 < done < total else ""
-    return f"{what}: {done:,} of {total:,}{share} after {_duration(elapsed_s)}{left}"
+    rate = f", {_rate(done / elapsed_s)} a second" if done and elapsed_s > 0 else ""
+    return f"{what}: {done:,} of {total:,}{share} after {_duration(elapsed_s)}{rate}{left}"
+
+
+def _rate(per_second: float) -> str:
+    return f"{per_second:,.0f}" if per_second >= 100 else f"{per_second:.3g}"
 
 
 def _duration(seconds: float) -> str:

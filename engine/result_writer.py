@@ -8,14 +8,19 @@ missing gets it from its shard.
 import os
 import tempfile
 import time
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from types import TracebackType
 
+import numpy as np
+from numpy.typing import NDArray
+
 from engine.dataset import ImageEntry
-from engine.imaging import image_file_facts
+from engine.imaging import image_file_facts, image_sha256
 from engine.pairs import Pair
+from engine.progress import progress_bar
 from engine.results import PairResult, RunInfo
 from engine.store.atomic import make_folder, write_error
 from engine.store.facts import FileFacts
@@ -59,10 +64,10 @@ class ResultWriter:
         self._run = run
         self._digest = run.settings.digest()
         self._store = MatchStore(match_folder(root, run.settings), run)
-        self._store.check()
+        self._store.check(lambda shards: progress_bar(shards, len(shards), "file", "check results"))
         self._pending: list[PairResult] = []
         self._waiting = 0
-        self._facts = cache(_facts)
+        self._facts = cache(self._read_facts)
         self._flushed = time.monotonic()
 
     @property
@@ -86,16 +91,15 @@ class ResultWriter:
             return False
         return not self._min_confidence or (existing.probability or 0.0) >= self._min_confidence
 
-    def is_done(self, pair: Pair, with_json: bool = True) -> bool:
-        """Whether a pair needs no matching: its result is stored, and its JSON file there, or written now from it."""
-        if with_json:
-            return self.up_to_date(pair) or self.restore(pair)
-        facts_a, facts_b = self._facts(pair.a), self._facts(pair.b)
-        return (
-            facts_a is not None
-            and facts_b is not None
-            and self._store.has_files(pair.a.path, facts_a, pair.b.path, facts_b)
-        )
+    def is_done(self, pair: Pair) -> bool:
+        """Whether a pair's result is stored, and its JSON file there, or written now from it."""
+        return self.up_to_date(pair) or self.restore(pair)
+
+    def stored_pairs(
+        self, entries: Sequence[ImageEntry], first: NDArray[np.integer], second: NDArray[np.integer]
+    ) -> NDArray[np.bool_]:
+        """[P] bool: whether pairs, given by rows of `entries`, are stored; JSON files are not looked at."""
+        return self._store.has_all([(entry.path, self._facts(entry)) for entry in entries], first, second)
 
     def restore(self, pair: Pair) -> bool:
         """Writes the pair's JSON anew from the store; whether the store had what it takes.
@@ -159,6 +163,18 @@ class ResultWriter:
         self.last_path = path
         return True
 
+    def _read_facts(self, entry: ImageEntry) -> FileFacts | None:
+        """None where the file cannot be reached; reading it then gives the reason."""
+        try:
+            facts = FileFacts(*image_file_facts(entry.path))
+            sha256 = self._store.sha256(entry.path, facts)
+            if self._store.needs_digest(entry.path, facts):
+                sha256 = image_sha256(entry.path)
+            facts = replace(facts, sha256=sha256)
+        except OSError:
+            return None
+        return facts
+
     def __enter__(self) -> "ResultWriter":
         return self
 
@@ -183,11 +199,3 @@ def require_writable(folder: Path) -> None:
             pass
     except OSError as error:
         raise write_error(folder, error) from error
-
-
-def _facts(entry: ImageEntry) -> FileFacts | None:
-    """None where the file cannot be reached; reading it then gives the reason."""
-    try:
-        return FileFacts(*image_file_facts(entry.path))
-    except OSError:
-        return None

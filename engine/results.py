@@ -30,6 +30,7 @@ class ImageRef:
         grid: (rows, cols) of its tokens.
         bytes: size of the file in bytes.
         modified_ns: modification time of the file in nanoseconds since the epoch.
+        sha256: SHA-256 (hex) of the file's content, or empty where it was not taken.
     """
 
     key: str
@@ -40,6 +41,7 @@ class ImageRef:
     grid: tuple[int, int]
     bytes: int
     modified_ns: int
+    sha256: str = ""
 
 
 @dataclass(frozen=True, eq=False)

@@ -30,11 +30,12 @@ class DrawablePair:
 
     Attributes:
         stored: what was found; its file need not exist where the pair came from the packed store.
-        view_b: the view of b that was matched.
+        view_a, view_b: the views that were matched.
         image_root: folder of the photographs as recorded, or empty.
     """
 
     stored: StoredResult
+    view_a: View = UPRIGHT
     view_b: View = UPRIGHT
     image_root: str = ""
 
@@ -45,15 +46,20 @@ def pair_of_file(file: Path, locate: Locate) -> DrawablePair:
     if stored.earlier_tool:
         return DrawablePair(stored)
     document = json.loads(file.read_bytes())
-    found = (document.get("search") or {}).get("view_b") or {}
+    view_a, view_b = (_view(document, name, file) for name in ("view_a", "view_b"))
+    root = (document.get("meta") or {}).get("img_root")
+    return DrawablePair(stored, view_a, view_b, root if isinstance(root, str) else "")
+
+
+def _view(document: dict[str, Any], name: str, file: Path) -> View:
+    """A view of the document's search; upright in files of versions that had none."""
     try:
-        view = View(float(found.get("rotation_deg", 0.0)), float(found.get("scale", 1.0)))
+        found = (document.get("search") or {}).get(name) or {}
+        return View(float(found.get("rotation_deg", 0.0)), float(found.get("scale", 1.0)))
     except (TypeError, ValueError, AttributeError) as error:
         raise ResultFileError(
-            f"{file}: search.view_b is no view ({error}). Delete it and match the pair again"
+            f"{file}: search.{name} is no view ({error}). Delete it and match the pair again"
         ) from error
-    root = (document.get("meta") or {}).get("img_root")
-    return DrawablePair(stored, view, root if isinstance(root, str) else "")
 
 
 def pair_of_result(result: PairResult, run: RunInfo, file: Path) -> DrawablePair:
@@ -84,7 +90,7 @@ def pair_of_result(result: PairResult, run: RunInfo, file: Path) -> DrawablePair
         time_ms=result.time_ms,
         earlier_tool=False,
     )
-    return DrawablePair(stored, result.view_b, run.paths.get("img_root", ""))
+    return DrawablePair(stored, result.view_a, result.view_b, run.paths.get("img_root", ""))
 
 
 def find_pair(

@@ -19,7 +19,7 @@ from engine.store.facts import FileFacts
 from engine.store.features_h5 import FeatureIdentity, FeatureStore
 from engine.store.names import image_name
 from engine.store.stored_result import StoredImage, StoredResult
-from engine.views import UPRIGHT, View, canvas_size
+from engine.views import View, canvas_size
 from engine.vis_pairs import DrawablePair
 from models.catalogue import BUNDLED_ALIAS
 from models.contract import BILINEAR, RESAMPLINGS
@@ -57,7 +57,7 @@ class TokenFinder:
         stored = pair.stored
         threshold = stored.settings.get("keypoint_threshold", _DEFAULT_KEYPOINT_THRESHOLD)
         return TokenScene(
-            a=self._map(pair, stored.image_a, path_a, UPRIGHT),
+            a=self._map(pair, stored.image_a, path_a, pair.view_a),
             b=self._map(pair, stored.image_b, path_b, pair.view_b),
             keypoint_threshold=float(threshold) if isinstance(threshold, int | float) else 0.0,
             point_px=point_px,
@@ -83,7 +83,9 @@ class TokenFinder:
             found = next((features for features in maps if features is not None), None)
         if found is None or not view.rotation_deg:
             return found
-        stride = stored.image_a.encoded_size[0] // stored.image_a.grid[1]
+        # The grid of a turned photograph is that of its canvas; the other one is never turned.
+        other = stored.image_b if image is stored.image_a else stored.image_a
+        stride = other.encoded_size[0] // other.grid[1]
         return placed(found, view.rotation_deg, canvas_size(found.encoded_size, view.rotation_deg, stride))
 
     def _encoded(self, stored: StoredResult, path: Path, view: View) -> FeatureMap:

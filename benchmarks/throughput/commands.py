@@ -1,16 +1,19 @@
 """Runs of the program in a process of their own, with the time and memory they took."""
 
+import contextlib
 import json
 import os
 import subprocess
 import sys
+import tempfile
+import time
 from dataclasses import dataclass
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
 
 MEASURED = """
-import json, resource, sys, time
+import json, sys, time
 started = time.perf_counter()
 if __name__ == "__main__":
     from engine.__main__ import main
@@ -19,16 +22,26 @@ if __name__ == "__main__":
         main()
     except SystemExit as end:
         code = end.code
-    usage = resource.getrusage(resource.RUSAGE_SELF)
     with open(figures, "w") as file:
-        json.dump({"code": code, "seconds": time.perf_counter() - started, "peak_mib": usage.ru_maxrss / 1024}, file)
+        json.dump({"code": code, "seconds": time.perf_counter() - started}, file)
 """
 """The command and its cost; a file of its own, as the processes that verify import it again."""
 
 
+LOOK_EVERY_S = 0.05
+"""Between two looks at the processes' peaks, which only grow."""
+
+
 @dataclass(frozen=True)
 class Cost:
-    """What a command took: seconds on the clock, imports included, and peak resident memory in MiB."""
+    """What a command took.
+
+    Attributes:
+        seconds: on the clock, imports included.
+        peak_mib: peak resident memory of the command and of every process that it started, each at its own time,
+            added up; 0 where there is no /proc.
+        output: what it printed.
+    """
 
     seconds: float
     peak_mib: float
@@ -51,17 +64,37 @@ def run_engine(folder: Path, *arguments: str) -> Cost:
         "GRAPH_ROOT": str(folder / "graphs"),
         "PYTHONPATH": str(ROOT),
     }
-    done = subprocess.run(
-        [sys.executable, str(script), str(figures), *arguments],
-        cwd=folder,
-        env=environment,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    if done.returncode or not figures.is_file():
-        raise RuntimeError(f"engine {' '.join(arguments)} failed:\n{done.stdout}{done.stderr}")
-    cost = json.loads(figures.read_text("utf-8"))
+    peaks: dict[int, float] = {}
+    with tempfile.TemporaryFile("w+", encoding="utf-8") as out:
+        process = subprocess.Popen(
+            [sys.executable, str(script), str(figures), *arguments],
+            cwd=folder,
+            env=environment,
+            stdout=out,
+            stderr=subprocess.STDOUT,
+        )
+        while process.poll() is None:
+            for number in (process.pid, *_children(process.pid)):
+                peaks[number] = max(peaks.get(number, 0.0), _peak_mib(number))
+            time.sleep(LOOK_EVERY_S)
+        out.seek(0)
+        printed = out.read()
+    cost = json.loads(figures.read_text("utf-8")) if process.returncode == 0 and figures.is_file() else {"code": -1}
     if cost["code"]:
-        raise RuntimeError(f"engine {' '.join(arguments)} failed:\n{done.stdout}{done.stderr}")
-    return Cost(cost["seconds"], cost["peak_mib"], done.stdout)
+        raise RuntimeError(f"engine {' '.join(arguments)} failed:\n{printed}")
+    return Cost(cost["seconds"], sum(peaks.values()), printed)
+
+
+def _children(number: int) -> list[int]:
+    with contextlib.suppress(OSError):
+        return [int(word) for word in Path(f"/proc/{number}/task/{number}/children").read_text("ascii").split()]
+    return []
+
+
+def _peak_mib(number: int) -> float:
+    """Peak resident memory of a process so far; 0 where it has ended."""
+    with contextlib.suppress(OSError):
+        for line in Path(f"/proc/{number}/status").read_text("utf-8").splitlines():
+            if line.startswith("VmHWM:"):
+                return int(line.split()[1]) / 1024
+    return 0.0

@@ -180,4 +180,4 @@ class Source:
 
 
 def _same_file(one: ImageRef, other: ImageRef) -> bool:
-    return (one.bytes, one.modified_ns) == (other.bytes, other.modified_ns)
+    return FileFacts.of(one).same_content(FileFacts.of(other))

@@ -76,7 +76,9 @@ def principal_axes(centred: NDArray[np.float32]) -> NDArray[np.float32]:
 
 
 def token_at(features: FeatureMap, point_px: tuple[float, float]) -> int:
-    """The row-major index of the token whose patch holds a point (x, y) of an upright map, in original pixels."""
+    """The row-major index in a full map of the token whose patch holds a point (x, y), in original pixels."""
+    if features.canvas_size is not None:
+        return int(np.linalg.norm(features.points_px - point_px, axis=1).argmin())
     (rows, cols), (width, height) = features.grid, features.image_size
     col = int(np.clip((point_px[0] + 0.5) * cols / width, 0, cols - 1))
     row = int(np.clip((point_px[1] + 0.5) * rows / height, 0, rows - 1))
@@ -95,6 +97,16 @@ def on_photograph(features: FeatureMap) -> NDArray[np.bool_]:
     return np.asarray(((points >= -0.5) & (points <= size - 0.5)).all(axis=1)).reshape(features.grid)
 
 
+def token_to_panel(features: FeatureMap, panel: Panel) -> NDArray[np.float64]:
+    """[3, 3] map from (col, row) of a token to its centre in pixels of the picture."""
+    rows, cols = features.grid
+    canvas = features.canvas_size or features.encoded_size
+    to_panel = panel.matrix @ rescale_matrix(features.encoded_size, features.image_size)
+    if features.canvas_size is not None:
+        to_panel = to_panel @ canvas_to_encoded(features.encoded_size, canvas, features.rotation_deg)
+    return np.asarray(to_panel @ rescale_matrix((cols, rows), canvas))
+
+
 def spread_over(
     small: NDArray[np.uint8], features: FeatureMap, panel: Panel, *, smooth: bool = False
 ) -> NDArray[np.uint8]:
@@ -103,12 +115,7 @@ def spread_over(
     Args:
         smooth: blend from token to token, rather than showing each as a field.
     """
-    rows, cols = features.grid
-    canvas = features.canvas_size or features.encoded_size
-    to_panel = panel.matrix @ rescale_matrix(features.encoded_size, features.image_size)
-    if features.canvas_size is not None:
-        to_panel = to_panel @ canvas_to_encoded(features.encoded_size, canvas, features.rotation_deg)
-    to_panel = to_panel @ rescale_matrix((cols, rows), canvas)
+    to_panel = token_to_panel(features, panel)
     corner = np.array([[1.0, 0.0, -panel.left], [0.0, 1.0, -panel.top], [0.0, 0.0, 1.0]])
     how = cv2.INTER_LINEAR if smooth else cv2.INTER_NEAREST
     return np.asarray(

@@ -4,12 +4,19 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from engine.coordinates import project, token_centres_px
+from engine.coordinates import project
 from engine.drawing.captions import draw_files, legend_baseline, put_field, put_scale, put_words
 from engine.drawing.layout import MARGIN, Panel, blank, fitted, place, place_photograph, view
 from engine.drawing.palette import HALO, PANEL, SCALE, Colour
 from engine.drawing.scene import PairScene, TokenScene
-from engine.drawing.token_colours import on_photograph, principal_colours, similarity_to, spread_over, token_at
+from engine.drawing.token_colours import (
+    on_photograph,
+    principal_colours,
+    similarity_to,
+    spread_over,
+    token_at,
+    token_to_panel,
+)
 from engine.errors import WorkError
 
 _HEAT_OPACITY = (0.35, 0.8)
@@ -111,13 +118,11 @@ def _on(panel: Panel, point: NDArray[np.float64] | tuple[float, float]) -> tuple
 
 def _mark_patch(picture: NDArray[np.uint8], panel: Panel, tokens: TokenScene, point: tuple[float, float]) -> None:
     """The border of the point's patch, and the point."""
-    (rows, cols), (width, height) = tokens.a.grid, tokens.a.image_size
-    index = np.array([token_at(tokens.a, point)])
-    centre = token_centres_px(index, tokens.a.grid, tokens.a.image_size)[0]
-    half = np.array([width / cols, height / rows]) / 2
-    first, last = _on(panel, centre - half), _on(panel, centre + half)
+    row, col = divmod(token_at(tokens.a, point), tokens.a.grid[1])
+    around = np.add((col, row), [(-0.5, -0.5), (0.5, -0.5), (0.5, 0.5), (-0.5, 0.5)])
+    border = np.rint(project(token_to_panel(tokens.a, panel), around)).astype(np.int32)
     for colour, thickness in ((HALO, 10), (MARK, 5)):
-        cv2.rectangle(picture, first, last, colour, thickness)
+        cv2.polylines(picture, [border], True, colour, thickness)
     cv2.circle(picture, _on(panel, point), 8, HALO, cv2.FILLED, cv2.LINE_AA)
     cv2.circle(picture, _on(panel, point), 5, MARK, cv2.FILLED, cv2.LINE_AA)
 

@@ -22,7 +22,7 @@ class FileFacts:
     @classmethod
     def of(cls, image: ImageRef) -> "FileFacts":
         """The facts that a photograph's reference carries."""
-        return cls(image.bytes, image.modified_ns)
+        return cls(image.bytes, image.modified_ns, image.sha256)
 
     def same_content(self, other: "FileFacts") -> bool:
         """Whether both describe the same content: equal size, and equal time or (where both are known) equal digest."""

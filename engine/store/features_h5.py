@@ -7,8 +7,9 @@ shard has another size or time is read from the shard again.
 
 import json
 import threading
+import time
 from collections import OrderedDict
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -24,6 +25,8 @@ from engine.store.shards import Shard, add_shard, list_shards
 PREFIX, INDEX = "features", "index.json"
 SHARD_BYTES = 32 << 20
 SHARD_IMAGES = 256
+SHARD_SECONDS = 60.0
+"""A map waits no longer for its shard while others come: about what a power cut or `kill -9` can cost."""
 _OPEN_SHARDS = 8
 
 _Index = dict[str, tuple[int, int, list[tuple[str, FileFacts]]]]
@@ -79,6 +82,7 @@ class FeatureStore:
         *,
         shard_bytes: int = SHARD_BYTES,
         shard_images: int = SHARD_IMAGES,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         """Opens the store.
 
@@ -86,7 +90,9 @@ class FeatureStore:
             root: `EMBED_ROOT`.
             weights: alias of the backbone.
             identity: what the features depend on.
-            shard_bytes: a shard is written when the maps waiting reach this size, or `shard_images` in number.
+            shard_bytes: a shard is written when the maps waiting reach this size, or `shard_images` in number, or
+                the first has waited for `SHARD_SECONDS`.
+            clock: gives seconds.
         """
         self.folder = root / folder_name(escape(weights)) / identity.folder
         self.problems: list[str] = []
@@ -95,6 +101,8 @@ class FeatureStore:
         self._lock = threading.RLock()
         self._waiting: dict[str, StoredFeatures] = {}
         self._waiting_bytes = 0
+        self._clock = clock
+        self._waiting_since = 0.0
         self._open: OrderedDict[Path, FeatureShardReader] = OrderedDict()
         self._places: dict[str, _Place] = {}
         self._shards: list[Shard] = list_shards(self.folder, PREFIX)
@@ -126,10 +134,13 @@ class FeatureStore:
             raise ValueError(f"not an image name: {name!r}")
         with self._lock:
             entry = StoredFeatures(name, facts, features)
+            if not self._waiting:
+                self._waiting_since = self._clock()
             replaced = self._waiting.pop(name, None)
             self._waiting[name] = entry
             self._waiting_bytes += entry.bytes - (replaced.bytes if replaced else 0)
-            if self._waiting_bytes >= self._limits[0] or len(self._waiting) >= self._limits[1]:
+            full = self._waiting_bytes >= self._limits[0] or len(self._waiting) >= self._limits[1]
+            if full or self._clock() - self._waiting_since >= SHARD_SECONDS:
                 self.flush()
 
     def has(self, name: str, facts: FileFacts) -> bool:
@@ -137,6 +148,12 @@ class FeatureStore:
         with self._lock:
             known = self._facts(name)
             return known is not None and known.same_content(facts)
+
+    def sha256(self, name: str) -> str:
+        """SHA-256 (hex) of the file of a stored image, or empty where it was not taken."""
+        with self._lock:
+            known = self._facts(name)
+            return known.sha256 if known else ""
 
     def get(self, name: str, facts: FileFacts | None = None) -> FeatureMap | None:
         """The map of an image, to the bit as it was stored.

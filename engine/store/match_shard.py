@@ -6,6 +6,7 @@
 | `images/size, encoded_size` | (I, 2) int32 | width, height in pixels |
 | `images/grid` | (I, 2) int32 | rows, cols of tokens |
 | `images/bytes, modified_ns` | (I,) int64 | the image file when it was read |
+| `images/sha256` | (I,) text | of its content (hex), empty where it was not taken |
 | `pairs/image_a, image_b` | (P,) int32 | rows of `images` |
 | `pairs/offset` | (P + 1,) int64 | matches of pair p are rows offset[p] to offset[p + 1] |
 | `pairs/cosine` | (P,) float64 | cosine of the global descriptors |
@@ -131,6 +132,7 @@ def _fill_images(group: Any, images: list[NamedImage]) -> None:
         "key": [ref.key for ref in refs],
         "label": [ref.label for ref in refs],
         "path": [str(ref.path) for ref in refs],
+        "sha256": [ref.sha256 for ref in refs],
     }
     for name, values in texts.items():
         encoded = np.array([value.encode("utf-8", "surrogateescape") for value in values], object)

@@ -12,6 +12,7 @@ from engine.hooks import ModelKind
 from engine.results import ImageRef, MatchSettings, PairResult, Refinement, RunInfo, Verdict, Verification
 from engine.store.hdf5 import READ_ERRORS, damaged, open_hdf5
 from engine.store.match_shard import FORMAT, TEXTS, VERDICT, NamedImage, centres_px
+from engine.store.pair_index import SHARD_ROWS
 from engine.views import UPRIGHT, View
 
 
@@ -52,6 +53,8 @@ class MatchShardReader:
                 self._matches = {} if tables_only else {name: item[()] for name, item in file["matches"].items()}
             except READ_ERRORS as error:
                 raise damaged(path, str(error)) from error
+        if len(self._pairs.get("image_a", ())) > SHARD_ROWS:
+            raise damaged(path, f"it holds more than {SHARD_ROWS} pairs")
         self.image_a: NDArray[np.int32] = self._pairs["image_a"]
         self.image_b: NDArray[np.int32] = self._pairs["image_b"]
 
@@ -140,7 +143,9 @@ def _read_images(group: Any) -> list[NamedImage]:
     texts = [group[name].asstr(errors="surrogateescape")[()].tolist() for name in TEXTS]
     pairs = [_pairs_of(group[name][()]) for name in ("size", "encoded_size", "grid")]
     numbers = [group[name][()].tolist() for name in ("bytes", "modified_ns")]
-    rows: Iterable[tuple[Any, ...]] = zip(*texts, *pairs, *numbers, strict=True)
+    # Shards of an earlier version hold no digests.
+    digests = group["sha256"].asstr()[()].tolist() if "sha256" in group else [""] * len(numbers[0])
+    rows: Iterable[tuple[Any, ...]] = zip(*texts, *pairs, *numbers, digests, strict=True)
     return [NamedImage(name, ImageRef(key, label, Path(path), *rest)) for name, key, label, path, *rest in rows]
 
 

@@ -5,32 +5,32 @@ its name; a pair matched again goes to a later shard, which wins. The index only
 that has another size or time is read from the shard again.
 """
 
+import itertools
 import threading
 from collections import OrderedDict
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from engine.errors import ResultFileError
 from engine.results import ImageRef, MatchSettings, PairResult, RunInfo
 from engine.store.atomic import WriteError
 from engine.store.facts import FileFacts
 from engine.store.hdf5 import check_hdf5
-from engine.store.match_index import MatchIndex, ShardStamp, read_match_index, write_match_index
+from engine.store.image_versions import ImageVersion, ImageVersions
+from engine.store.match_index import IndexRows, MatchIndex, ShardStamp, read_match_index, write_match_index
 from engine.store.match_shard import NamedImage, PackedPair, match_shard_image
 from engine.store.match_shard_reading import MatchShardReader
 from engine.store.names import escape, folder_name, image_name
-from engine.store.pair_index import LOW_32, Int64s, PairIndex, pack, unpack
+from engine.store.pair_index import ROW_BITS, SHARD_ROWS, Ints, PairIndex, place
 from engine.store.shards import Shard, add_shard, list_shards
 
 PREFIX, INDEX = "matches", "index.h5"
 SHARD_PAIRS = 8192
 SHARD_MATCHES = 1 << 20
 _OPEN_SHARDS = 2
-
-ImageVersion = tuple[str, int, int]
-"""An image's name, and its file's size and modification time: what a stored pair is known by."""
 
 
 def match_folder(match_root: Path, settings: MatchSettings) -> Path:
@@ -59,20 +59,21 @@ class MatchStore:
         Args:
             folder: see `match_folder`.
             run: what new results are made with; None to read only.
-            shard_pairs: a shard is written when so many pairs, or `shard_matches` matches, wait in memory.
+            shard_pairs: a shard is written when so many pairs, or `shard_matches` matches, wait in memory; at most
+                `SHARD_ROWS`.
         """
         self.folder = folder
         self.problems: list[str] = []
         self._run = run
-        self._limits = (shard_pairs, shard_matches)
+        self._limits = (min(shard_pairs, SHARD_ROWS), shard_matches)
         self._lock = threading.RLock()
         self._waiting: dict[tuple[str, str], PackedPair] = {}
         self._waiting_matches = 0
         self._open: OrderedDict[int, MatchShardReader] = OrderedDict()
         self._names: dict[Path, str] = {}
         self._index = PairIndex()
-        self._versions: dict[ImageVersion, int] = {}
-        self._versions_of: dict[str, list[int]] = {}
+        self._numbers: list[int] = []
+        self._versions = ImageVersions()
         self._shards = {shard.number: shard for shard in list_shards(folder, PREFIX)}
         self._last_number = max(self._shards, default=-1)
         self._index_is_stale = False
@@ -109,17 +110,59 @@ class MatchStore:
 
     def has_files(self, path_a: Path, facts_a: FileFacts, path_b: Path, facts_b: FileFacts) -> bool:
         """Like `has`, for photographs known by their files only."""
-        version_a = (self.name_of(path_a), facts_a.bytes, facts_a.modified_ns)
-        version_b = (self.name_of(path_b), facts_b.bytes, facts_b.modified_ns)
+        names = self.name_of(path_a), self.name_of(path_b)
         with self._lock:
-            waiting = self._waiting.get((version_a[0], version_b[0]))
+            waiting = self._waiting.get(names)
             if waiting is not None:
-                return (_version(waiting.a), _version(waiting.b)) == (version_a, version_b)
-            known_a, known_b = self._versions.get(version_a), self._versions.get(version_b)
-            if known_a is None or known_b is None:
-                return False
-            here = self._index.find(_code(known_a, known_b))
-            return here is not None and here == self._latest(version_a[0], version_b[0])
+                return all(
+                    FileFacts.of(entry.image).same_content(facts)
+                    for entry, facts in ((waiting.a, facts_a), (waiting.b, facts_b))
+                )
+            here = self._index.find(self._versions.find(names[0], facts_a), self._versions.find(names[1], facts_b))
+            return here is not None and here == self._latest(*names)
+
+    def needs_digest(self, path: Path, facts: FileFacts) -> bool:
+        """Whether a photograph's digest would tell if it is one that is stored, touched or copied since."""
+        name = self.name_of(path)
+        with self._lock:
+            return not facts.sha256 and self._versions.may_be_known(name, facts)
+
+    def sha256(self, path: Path, facts: FileFacts) -> str:
+        """The digest of a photograph that is known by its file's time; empty where it is not."""
+        with self._lock:
+            return self._versions.sha256(self.name_of(path), facts)
+
+    def has_all(
+        self, photographs: Sequence[tuple[Path, FileFacts | None]], image_a: Ints, image_b: Ints
+    ) -> NDArray[np.bool_]:
+        """Like `has_files`, for many pairs at once, those that wait in memory left out.
+
+        Args:
+            photographs: files; without facts where one cannot be reached, whose pairs then count as not stored.
+            image_a, image_b: [P] rows of `photographs`.
+
+        Returns:
+            [P] bool.
+        """
+        with self._lock:
+            now = np.full(len(photographs), -1, np.int64)
+            others: list[list[int]] = []
+            for row, (path, facts) in enumerate(photographs):
+                name = self.name_of(path)
+                if facts is not None:
+                    now[row] = self._versions.find(name, facts)
+                others.append([known for known in self._versions.of(name) if known != now[row]])
+            here = self._index.find_all(now[image_a], now[image_b])
+            # A later result, of another version of one of the files, outdates what is stored of these.
+            versions = np.full((1 + max(map(len, others), default=0), len(photographs)), -1, np.int64)
+            versions[0] = now
+            for row, known in enumerate(others):
+                versions[1 : 1 + len(known), row] = known
+            latest = here.copy()
+            for of_a, of_b in itertools.product(versions, versions):
+                if of_a is not versions[0] or of_b is not versions[0]:
+                    np.maximum(latest, self._index.find_all(of_a[image_a], of_b[image_b]), out=latest)
+            return np.asarray((here >= 0) & (here == latest))
 
     def name_of(self, path: Path) -> str:
         """What a photograph is called in this store."""
@@ -128,14 +171,18 @@ class MatchStore:
             name = self._names[path] = image_name(path, Path(self._required_run().paths["img_root"]))
         return name
 
-    def check(self) -> None:
-        """Reads every shard through; what a damaged one held counts as not stored from now on (see `problems`)."""
+    def check(self, shown: Callable[[list[Shard]], Iterable[Shard]] = iter) -> None:
+        """Reads every shard through; what a damaged one held counts as not stored from now on (see `problems`).
+
+        Args:
+            shown: passes the shards on, and may tell how far it is.
+        """
         with self._lock:
-            for number, shard in list(self._shards.items()):
+            for shard in shown(list(self._shards.values())):
                 try:
                     check_hdf5(shard.path)
                 except ResultFileError as error:
-                    self._forget(number, str(error))
+                    self._forget(shard.number, str(error))
 
     def get(self, name_a: str, name_b: str) -> PairResult | None:
         """The latest result of a pair, to the bit as it was stored.
@@ -155,7 +202,7 @@ class MatchStore:
             location = self._latest(name_a, name_b)
             if location is None:
                 return None
-            number, row = location >> 32, location & LOW_32
+            number, row = self._numbers[location >> ROW_BITS], location & (SHARD_ROWS - 1)
             try:
                 reader = self._reader(number)
                 if reader.names(row) != (name_a, name_b):
@@ -170,14 +217,17 @@ class MatchStore:
     def pairs(self) -> Iterator[tuple[str, str]]:
         """Names (a, b) of the stored pairs, in the order they lie on disk: reading them so is fastest."""
         with self._lock:
-            names = list(self._versions_of)
+            names = self._versions.names
             row_of = {name: row for row, name in enumerate(names)}
-            name_of = np.asarray([row_of[name] for name, _, _ in self._versions], np.int64)
-            codes, locations = self._index.items()
-            image_a, image_b = unpack(codes)
+            name_of = np.asarray([row_of[name] for name in self._versions.name_of_each], np.int64)
             latest = PairIndex()
-            latest.add(pack(name_of[image_a], name_of[image_b]), locations)
-            first, second = (part.astype(np.int32) for part in unpack(latest.items()[0]))
+            for image_a, image_b, places in self._index.parts():
+                latest.add(np.full(len(image_b), name_of[image_a]), name_of[image_b], places)
+            parts = [(np.full(len(b), a, np.int32), b, places) for a, b, places in latest.parts()]
+            empty = (np.empty(0, np.int32),) * 3
+            first, second, where = (np.concatenate(column) for column in zip(empty, *parts, strict=True))
+            order = np.argsort(where)
+            first, second = first[order], second[order]
             waiting = list(self._waiting)
         skipped = set(waiting)
         for a, b in zip(first, second, strict=True):
@@ -205,9 +255,12 @@ class MatchStore:
             shard = add_shard(self.folder, PREFIX, match_shard_image(pairs, self._required_run()), self._last_number)
             self._last_number = shard.number
             self._shards[shard.number] = shard
-            image_a = np.asarray([self._known(_version(pair.a)) for pair in pairs])
-            image_b = np.asarray([self._known(_version(pair.b)) for pair in pairs])
-            self._index.add(pack(image_a, image_b), pack(shard.number, np.arange(len(pairs))))
+            image_a, image_b = (
+                np.asarray([self._versions.add(_version(image), image.image.sha256) for image in side])
+                for side in ([pair.a for pair in pairs], [pair.b for pair in pairs])
+            )
+            self._numbers.append(shard.number)
+            self._index.add(image_a, image_b, place(len(self._numbers) - 1, np.arange(len(pairs))))
             self._waiting, self._waiting_matches = {}, 0
             self._index_is_stale = True
 
@@ -234,19 +287,8 @@ class MatchStore:
     def _named(self, image: ImageRef) -> NamedImage:
         return NamedImage(self.name_of(image.path), image)
 
-    def _known(self, version: ImageVersion) -> int:
-        at = self._versions.get(version)
-        if at is None:
-            at = self._versions[version] = len(self._versions)
-            self._versions_of.setdefault(version[0], []).append(at)
-        return at
-
     def _latest(self, name_a: str, name_b: str) -> int | None:
-        candidates = (
-            self._index.find(_code(a, b))
-            for a in self._versions_of.get(name_a, ())
-            for b in self._versions_of.get(name_b, ())
-        )
+        candidates = (self._index.find(a, b) for a in self._versions.of(name_a) for b in self._versions.of(name_b))
         return max((location for location in candidates if location is not None), default=None)
 
     def _reader(self, number: int) -> MatchShardReader:
@@ -261,23 +303,26 @@ class MatchStore:
 
     def _forget(self, number: int, problem: str) -> None:
         self.problems.append(problem)
-        self._index.drop_shard(number)
+        self._index.drop(self._numbers.index(number))
         self._open.pop(number, None)
         self._shards.pop(number, None)
         self._index_is_stale = True
 
     def _load(self, index: MatchIndex | None) -> None:
         self._index = PairIndex()
+        self._numbers = sorted(self._shards)
+        slots = {number: slot for slot, number in enumerate(self._numbers)}
         stamps = {_stamp(shard) for shard in self._shards.values()}
         described = set(index.shards) if index is not None else set()
         self._index_is_stale = stamps != described
-        codes: list[Int64s] = []
-        locations: list[Int64s] = []
         if index is not None:
-            known = np.asarray([self._known(version) for version in index.versions], np.int64)
-            current = np.isin(index.shard, [stamp.number for stamp in described & stamps])
-            codes.append(pack(known[index.image_a[current]], known[index.image_b[current]]))
-            locations.append(pack(index.shard[current], index.row[current]))
+            versions = zip(index.versions, index.digests, strict=True)
+            known = np.asarray([self._versions.add(*version) for version in versions], np.int64)
+            current = [stamp.number for stamp in described & stamps]
+            for rows in index.rows:
+                kept = rows.where(np.isin(rows.shard, current))
+                slot = np.searchsorted(self._numbers, kept.shard)
+                self._index.add(known[kept.image_a], known[kept.image_b], place(slot, kept.row))
         digest = self._run.settings.digest() if self._run else None
         for number, shard in list(self._shards.items()):
             if _stamp(shard) in described:
@@ -287,34 +332,28 @@ class MatchStore:
             except ResultFileError as error:
                 self._forget(number, str(error))
                 continue
-            known = np.asarray([self._known(_version(image)) for image in tables.images], np.int64)
-            codes.append(pack(known[tables.image_a], known[tables.image_b]))
-            locations.append(pack(number, np.arange(len(tables))))
-        if codes:
-            all_codes, all_locations = np.concatenate(codes), np.concatenate(locations)
-            order = np.argsort(all_locations)
-            self._index.add(all_codes[order], all_locations[order])
+            known = np.asarray(
+                [self._versions.add(_version(image), image.image.sha256) for image in tables.images], np.int64
+            )
+            self._index.add(known[tables.image_a], known[tables.image_b], place(slots[number], np.arange(len(tables))))
 
     def _write_index(self) -> None:
-        codes, locations = self._index.items()
-        (image_a, image_b), (shard, row) = unpack(codes), unpack(locations)
-        index = MatchIndex(
-            shards=[_stamp(entry) for entry in self._shards.values()],
-            versions=list(self._versions),
-            image_a=image_a.astype(np.int32),
-            image_b=image_b.astype(np.int32),
-            shard=shard.astype(np.int32),
-            row=row.astype(np.int32),
-        )
+        numbers = np.asarray(self._numbers, np.int32)
+        versions, digests, row_of = self._versions.table()
+
+        def rows() -> Iterator[IndexRows]:
+            for a, partners, places in self._index.parts():
+                image_a = np.full(len(partners), row_of[a], np.int32)
+                shard, row = numbers[places >> ROW_BITS], places & (SHARD_ROWS - 1)
+                yield IndexRows(image_a, row_of[partners], shard, row.astype(np.int32))
+
+        shards = [_stamp(entry) for entry in self._shards.values()]
+        index = MatchIndex(shards, versions, digests, len(self._index), rows())
         write_match_index(self.folder / INDEX, index)
 
 
 def _version(entry: NamedImage) -> ImageVersion:
     return entry.name, entry.image.bytes, entry.image.modified_ns
-
-
-def _code(image_a: int, image_b: int) -> int:
-    return image_a << 32 | image_b
 
 
 def _stamp(shard: Shard) -> ShardStamp:

@@ -1,78 +1,101 @@
-"""Where each pair's result lies: 16 bytes a pair in sorted arrays, so that millions of pairs fit in memory."""
+"""Where each pair's result lies: 8 bytes a pair in small sorted arrays, so that millions of pairs fit in memory."""
+
+from collections.abc import Iterator
 
 import numpy as np
 from numpy.typing import NDArray
 
-Int64s = NDArray[np.int64]
+Ints = NDArray[np.integer]
 
-LOW_32 = (1 << 32) - 1
-"""The lower half of a packed number."""
-
-
-def pack(high: int | NDArray[np.integer], low: NDArray[np.integer]) -> Int64s:
-    """Two numbers below 2^31 (image and image, or shard and row) in one int64."""
-    return np.asarray((np.asarray(high, np.int64) << 32) | np.asarray(low, np.int64))
+ROW_BITS = 13
+"""Bits of a place that are the row in a shard; the others are the number of the shard among all."""
+SHARD_ROWS = 1 << ROW_BITS
 
 
-def unpack(packed: Int64s) -> tuple[Int64s, Int64s]:
-    """The two numbers of `pack`."""
-    return packed >> 32, packed & LOW_32
+def place(slot: int | Ints, row: Ints) -> Ints:
+    """Rows of shards as one number each, greater in later shards.
+
+    Args:
+        slot: which shard, counted from 0.
+        row: below `SHARD_ROWS`.
+    """
+    packed = np.asarray((np.asarray(slot, np.int64) << ROW_BITS) | np.asarray(row, np.int64))
+    return packed.astype(np.uint32) if not len(packed) or packed.max() < 1 << 32 else packed
 
 
 class PairIndex:
-    """Maps a pair code to the location of its latest result; both are packed int64.
+    """Maps a pair of numbers (a, b) to the greatest place it was added with.
 
-    New pairs are kept in segments of their own, merged when they have grown to half of the one before: adding n pairs
-    in any portions takes O(n log n) in all, a look-up O(log^2 n).
+    Each a has its partners in a sorted array of its own, so that what is added a few hundred at a time is merged
+    without a copy of all.
     """
 
     def __init__(self) -> None:
-        self._segments: list[tuple[Int64s, Int64s]] = []
+        self._rows: dict[int, tuple[Ints, Ints]] = {}
 
     def __len__(self) -> int:
-        self._merge(everything=True)
-        return len(self._segments[0][0]) if self._segments else 0
+        return sum(len(partners) for partners, _ in self._rows.values())
 
-    def add(self, codes: Int64s, locations: Int64s) -> None:
-        """Adds pairs; of equal codes the last counts."""
-        if len(codes):
-            self._segments.append(_latest(codes, locations))
-            self._merge()
+    def add(self, image_a: Ints, image_b: Ints, places: Ints) -> None:
+        """Adds pairs; of equal ones the greatest place counts."""
+        order = np.argsort(image_a, kind="stable")
+        for part in _runs(image_a[order]):
+            rows = order[part]
+            a = int(image_a[rows[0]])
+            known = self._rows.get(a)
+            added = (image_b[rows].astype(np.uint32), places[rows])
+            self._rows[a] = _greatest(
+                *(added if known is None else (np.concatenate(both) for both in zip(known, added, strict=True)))
+            )
 
-    def find(self, code: int) -> int | None:
-        """Location of a pair's latest result."""
-        for codes, locations in reversed(self._segments):
-            at = int(np.searchsorted(codes, code))
-            if at < len(codes) and int(codes[at]) == code:
-                return int(locations[at])
-        return None
+    def find(self, a: int, b: int) -> int | None:
+        """The place of a pair."""
+        if a not in self._rows:
+            return None
+        partners, places = self._rows[a]
+        at = int(np.searchsorted(partners, b))
+        return int(places[at]) if at < len(partners) and partners[at] == b else None
 
-    def items(self) -> tuple[Int64s, Int64s]:
-        """Codes and locations of all pairs, by location."""
-        self._merge(everything=True)
-        if not self._segments:
-            return np.empty(0, np.int64), np.empty(0, np.int64)
-        codes, locations = self._segments[0]
-        order = np.argsort(locations)
-        return codes[order], locations[order]
+    def find_all(self, image_a: Ints, image_b: Ints) -> NDArray[np.int64]:
+        """The place of each pair, -1 where there is none. Numbers may be -1: those are never found."""
+        found = np.full(len(image_a), -1, np.int64)
+        order = np.argsort(image_a, kind="stable")
+        for part in _runs(image_a[order]):
+            rows = order[part]
+            known = self._rows.get(int(image_a[rows[0]]))
+            if known is not None:
+                partners, places = known
+                at = np.minimum(np.searchsorted(partners, image_b[rows]), len(partners) - 1)
+                found[rows] = np.where(partners[at] == image_b[rows], places[at].astype(np.int64), -1)
+        return found
 
-    def drop_shard(self, number: int) -> None:
+    def parts(self) -> Iterator[tuple[int, Ints, Ints]]:
+        """Every a with its partners, ascending, and their places."""
+        for a, (partners, places) in sorted(self._rows.items()):
+            yield a, partners, places
+
+    def drop(self, slot: int) -> None:
         """Forgets every pair that lies in a shard."""
-        kept = [
-            (codes[locations >> 32 != number], locations[locations >> 32 != number])
-            for codes, locations in self._segments
-        ]
-        self._segments = [segment for segment in kept if len(segment[0])]
-
-    def _merge(self, *, everything: bool = False) -> None:
-        while len(self._segments) > 1 and (everything or 2 * len(self._segments[-1][0]) >= len(self._segments[-2][0])):
-            newer, older = self._segments.pop(), self._segments.pop()
-            merged = (np.concatenate([first, second]) for first, second in zip(older, newer, strict=True))
-            self._segments.append(_latest(*merged))
+        for a, (partners, places) in list(self._rows.items()):
+            kept = places >> ROW_BITS != slot
+            if not kept.any():
+                del self._rows[a]
+            elif not kept.all():
+                self._rows[a] = partners[kept], places[kept]
 
 
-def _latest(codes: Int64s, locations: Int64s) -> tuple[Int64s, Int64s]:
-    order = np.argsort(codes, kind="stable")
-    codes, locations = codes[order], locations[order]
-    last = np.append(codes[1:] != codes[:-1], True)
-    return codes[last], locations[last]
+def _runs(values: Ints) -> Iterator[slice]:
+    """Where equal values stand in a sorted array."""
+    ends = [*(np.flatnonzero(np.diff(values)) + 1).tolist(), len(values)]
+    start = 0
+    for end in ends:
+        if end > start:
+            yield slice(start, end)
+        start = end
+
+
+def _greatest(partners: Ints, places: Ints) -> tuple[Ints, Ints]:
+    order = np.lexsort((places, partners))
+    partners, places = partners[order], places[order]
+    last = np.append(partners[1:] != partners[:-1], True)
+    return partners[last], places[last]

@@ -6,7 +6,7 @@ The keys of the earlier tool are kept with their meaning; new ones stand beside 
 | --- | --- |
 | `schema` | version of this layout |
 | `settings_digest`, `settings` | every setting that changes what is found, and the SHA-256 over them |
-| `images.a`, `images.b` | key, label, path, size and encoded size (width, height), grid (rows, cols), bytes, mtime |
+| `images.a`, `images.b` | key, label, path, sizes (width, height), grid (rows, cols), bytes, mtime, SHA-256 |
 | `search` | the view of b that was matched (turned clockwise, scaled), and how many were tried |
 | `refinement` | steps below a patch with their uncertainty, and the matches of the last (null without) |
 | `points_px.a`, `points_px.b` | position (x, y) of each match in original pixels, centre of the first pixel at (0, 0) |
@@ -189,6 +189,7 @@ def _image(image: ImageRef) -> dict[str, Any]:
         "grid": list(image.grid),
         "bytes": image.bytes,
         "modified_ns": image.modified_ns,
+        "sha256": image.sha256 or None,
     }
 
 

@@ -78,10 +78,7 @@ def read_stamp(path: Path) -> tuple[str, FileFacts, FileFacts, float | None]:
     root = Node(_load(path), path)
     if root["schema"].integer(low=0) != SCHEMA_VERSION:
         raise ResultFileError(f"{path}: written with another layout")
-    facts = [
-        FileFacts(image["bytes"].integer(low=0), image["modified_ns"].integer())
-        for image in (root["images"]["a"], root["images"]["b"])
-    ]
+    facts = [_facts(image) for image in (root["images"]["a"], root["images"]["b"])]
     verdict = root.mapping().get("verdict")
     probability = None if verdict is None else root["verdict"]["probability"].number()
     return root["settings_digest"].text(), facts[0], facts[1], probability
@@ -113,8 +110,14 @@ def _image(node: Node) -> StoredImage:
         size=node["size"].pair(),
         encoded_size=node["encoded_size"].pair(),
         grid=node["grid"].pair(),
-        facts=FileFacts(node["bytes"].integer(low=0), node["modified_ns"].integer()),
+        facts=_facts(node),
     )
+
+
+def _facts(image: Node) -> FileFacts:
+    """What a photograph's file was; files of earlier versions hold no digest."""
+    digest = "" if image.mapping().get("sha256") is None else image["sha256"].text()
+    return FileFacts(image["bytes"].integer(low=0), image["modified_ns"].integer(), digest)
 
 
 def _verdict(root: Node) -> Verdict | None:

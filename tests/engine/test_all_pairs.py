@@ -1,6 +1,7 @@
 """`engine match` on many pairs: one answer whatever the memory, the workers and the blocks, and every way to ask."""
 
 import json
+import os
 from itertools import combinations
 from pathlib import Path
 
@@ -8,7 +9,7 @@ import numpy as np
 import pytest
 from conftest import texture, write_photograph
 
-from engine import block_run, match_run, memory, pipeline
+from engine import block_run, cli_match, match_run, memory, pipeline
 from engine import photograph_encoder as encoder
 from engine.errors import OutOfMemory
 from engine.store.matches_h5 import MatchStore
@@ -165,6 +166,43 @@ def test_within_the_budget_nothing_is_stored_but_matches(match, tmp_path: Path, 
     assert match().code == 0
     assert sum(runs) == 2 * FRAMES
     assert not (tmp_path / "exports" / "dinov3_embeds").exists()
+
+
+def test_of_many_photographs_maps_are_stored_and_reused(match, tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.setattr(cli_match, "STORED_PHOTOGRAPHS", 2 * FRAMES)
+    runs = count_runs(monkeypatch)
+    narrow = ("-a", "400", "-b", "400")
+    assert match(*narrow).code == 0
+    assert not (tmp_path / "exports" / "dinov3_embeds").exists()
+    ran = match()
+    assert "so that a stopped run can go on with them" in ran.out
+    assert "12 encoded, 0 reused" in ran.out
+    runs.clear()
+    assert "0 encoded, 12 reused" in match("--match-th", "0.3").out
+    assert runs == []
+    assert "reused" not in match("--match-th", "0.3").out, "nothing is opened where there is nothing to do"
+
+
+def test_touched_photographs_are_not_matched_again_and_replaced_ones_are(
+    match, data_set: Path, tmp_path: Path, monkeypatch
+) -> None:
+    assert match().code == 0
+    before = documents(tmp_path / "exports")
+    runs = count_runs(monkeypatch)
+    for number, path in enumerate(sorted(data_set.rglob("*.jpg"))):
+        os.utime(path, (1_000_000 + number, 1_000_000 + number))
+    for _ in range(2):
+        ran = match()
+        assert "66 pair(s) already done with these settings, left alone" in ran.out
+        assert "wrote" not in ran.out
+        assert runs == []
+    assert documents(tmp_path / "exports") == before
+    victim = data_set / "A1_400" / "A1_400_0002.jpg"
+    content = bytearray(victim.read_bytes())
+    content[-3] ^= 1  # of the image data: as large as before, and with another time
+    victim.write_bytes(content)
+    assert "55 pair(s) already done" in match().out
+    assert "66 pair(s) already done" in match().out
 
 
 def sides(name: str) -> tuple[str, str]:

@@ -184,6 +184,14 @@ def test_the_token_of_a_point_is_that_of_its_patch(tokens, point, token):
     assert token_at(tokens.a, point) == token
 
 
+def test_the_token_of_a_point_in_a_turned_map_is_the_nearest():
+    grid, canvas = (8, 6), (96, 128)
+    turned = features(np.ones((48, 2)), grid, SIZE, encoded_size=(128, 96), rotation_deg=90.0, canvas_size=canvas)
+    for token in (0, 5, 17, 47):
+        x, y = turned.points_px[token]
+        assert token_at(turned, (x + 30, y - 30)) == token
+
+
 def test_similarity_is_the_cosine_and_what_lies_beside_a_turned_photograph_is_known():
     rng = np.random.default_rng(6)
     a = features(rng.normal(size=(48, 12)))

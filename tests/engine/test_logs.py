@@ -199,13 +199,13 @@ def test_plain_lines_of_progress_come_at_most_every_ten_seconds(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     times = iter([0.0, 3.0, 10.0, 19.9, 20.0, 31.0])
-    lines = ProgressLines("pair", lambda: next(times))
+    lines = ProgressLines("pair", lambda: next(times), stage="match on CPU")
     for done in (1, 2, 3, 4, 6):
         lines(done, 8)
     assert capsys.readouterr().err.splitlines() == [
-        "pair: 2 of 8 (25%) after 10 s, about 30 s left",
-        "pair: 4 of 8 (50%) after 20 s, about 20 s left",
-        "pair: 6 of 8 (75%) after 31 s, about 10 s left",
+        "match on CPU, pair: 2 of 8 (25%) after 10 s, 0.2 a second, about 30 s left",
+        "match on CPU, pair: 4 of 8 (50%) after 20 s, 0.2 a second, about 20 s left",
+        "match on CPU, pair: 6 of 8 (75%) after 31 s, 0.194 a second, about 10 s left",
     ]
 
 
@@ -221,8 +221,12 @@ def test_progress_passes_everything_on_and_is_an_event(tmp_path: Path, monkeypat
     ("line", "shown"),
     [
         (("pair", 0, 10, 12.0), "pair: 0 of 10 (0%) after 12 s"),
-        (("pair", 10, 10, 75.0), "pair: 10 of 10 (100%) after 1 min 15 s"),
-        (("pair", 1200, 4950, 3700.0), "pair: 1,200 of 4,950 (24%) after 1 h 1 min, about 3 h 12 min left"),
+        (("pair", 12000, 12000, 5.0), "pair: 12,000 of 12,000 (100%) after 5 s, 2,400 a second"),
+        (("pair", 10, 10, 75.0), "pair: 10 of 10 (100%) after 1 min 15 s, 0.133 a second"),
+        (
+            ("pair", 1200, 4950, 3700.0),
+            "pair: 1,200 of 4,950 (24%) after 1 h 1 min, 0.324 a second, about 3 h 12 min left",
+        ),
     ],
 )
 def test_a_line_of_progress(line: tuple[str, int, int, float], shown: str) -> None:

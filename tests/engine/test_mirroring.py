@@ -91,9 +91,11 @@ def test_twice_is_the_same() -> None:
     assert again.time_ms == there.time_ms
 
 
-def test_a_turned_view_cannot_be_mirrored() -> None:
-    with pytest.raises(ValueError, match="matched in the view r090"):
-        mirrored(replace(result(), view_b=View(90.0)))
+def test_each_photograph_keeps_its_view() -> None:
+    there = replace(result(), view_a=View(90.0), view_b=View(0.0, 0.5))
+    back = mirrored(there)
+    assert (back.view_a, back.view_b) == (there.view_b, there.view_a)
+    assert (mirrored(back).view_a, mirrored(back).view_b) == (there.view_a, there.view_b)
 
 
 def test_matches_are_sorted_by_b() -> None:

@@ -103,6 +103,17 @@ def test_many_maps_in_bounded_shards(tmp_path):
     store.close()
 
 
+def test_no_map_waits_longer_than_a_minute_while_others_come(tmp_path):
+    now = [0.0]
+    store = open_store(tmp_path, clock=lambda: now[0])
+    counts = []
+    for number, seconds in enumerate((0.0, 59.0, 60.5, 100.0, 119.0, 160.0, 200.0)):
+        now[0] = seconds
+        store.add(f"{number}.jpg", FACTS, make_features(f"400.{number:04d}", number))
+        counts.append(len(shards(store)))
+    assert counts == [0, 0, 1, 1, 1, 2, 2]
+
+
 def test_shards_are_bounded_in_bytes_too(tmp_path):
     maps = filled(tmp_path, 6, shard_bytes=2 * (4096 + 42 * 24 * 2 + 42 * 12 + 96))
     store = open_store(tmp_path)
@@ -392,12 +403,14 @@ for at in range(start, 10**9):
 @pytest.mark.skipif(sys.platform == "win32", reason="POSIX signals")
 def test_a_killed_writer_leaves_complete_shards_only(tmp_path):
     rng = np.random.default_rng(0)
-    for _ in range(4):
+    for last in (False, False, False, True):
         command = [sys.executable, "-c", KILLED_WRITER, str(tmp_path), str(Path(__file__).parent)]
         with subprocess.Popen(command, stdout=subprocess.PIPE, cwd=ROOT) as writer:
             assert writer.stdout is not None
             assert writer.stdout.readline() == b"ready\n"
             time.sleep(float(rng.uniform(0.01, 0.15)))
+            while last and not list(tmp_path.rglob("features-*.h5")):
+                time.sleep(0.01)
             writer.send_signal(signal.SIGKILL)
         store = open_store(tmp_path)
         assert store.problems == []

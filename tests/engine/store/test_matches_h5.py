@@ -4,6 +4,7 @@ import signal
 import subprocess
 import sys
 import time
+import tracemalloc
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,11 +15,14 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from store_samples import IMG_ROOT, assert_same_arrays, make_image, make_result, make_run
 
+from engine.dataset import file_entry
 from engine.errors import WorkError
-from engine.store.match_index import MatchIndex, read_match_index, write_match_index
+from engine.pairs import AllPairs
+from engine.store.facts import FileFacts
+from engine.store.match_index import IndexRows, read_match_index, write_match_index
 from engine.store.matches_h5 import MatchStore, match_folder
 from engine.store.names import image_name
-from engine.store.pair_index import PairIndex, pack, unpack
+from engine.store.pair_index import ROW_BITS, PairIndex, place
 from engine.store.result_json import read_result, result_path, write_result
 
 ROOT = Path(__file__).parents[3]
@@ -255,8 +259,9 @@ def test_a_lying_index_is_never_believed(tmp_path):
     results = filled(tmp_path, shard_pairs=3)
     path = open_store(tmp_path).folder / "index.h5"
     index = read_match_index(path)
-    lying = MatchIndex(index.shards, index.versions, index.image_b, index.image_a, index.shard, index.row[::-1] + 1)
-    write_match_index(path, lying)
+    (rows,) = index.rows
+    lying = IndexRows(rows.image_b, rows.image_a, rows.shard, rows.row[::-1] + 1)
+    write_match_index(path, replace(index, rows=[lying]))
     store = open_store(tmp_path)
     assert store.get(*reversed(names_of(results[0]))) is None
     assert_holds(store, results)
@@ -393,21 +398,95 @@ def test_a_killed_writer_leaves_complete_shards_only(tmp_path):
     assert not [name for name in os.listdir(store.folder) if ".partial-" in name]
 
 
-@given(st.lists(st.lists(st.tuples(st.integers(0, 5), st.integers(0, 5)), max_size=8), max_size=12))
-def test_the_pair_index_is_a_dictionary_in_which_the_last_counts(batches):
+@given(st.lists(st.lists(st.tuples(st.integers(0, 5), st.integers(0, 5)), max_size=8), max_size=12), st.randoms())
+def test_the_pair_index_is_a_dictionary_in_which_the_greatest_place_counts(batches, random):
     index, expected = PairIndex(), {}
-    for shard, batch in enumerate(batches):
+    order = list(enumerate(batches))
+    random.shuffle(order)
+    for shard, batch in order:
         a, b = (np.asarray(side, np.int64) for side in (zip(*batch, strict=True) if batch else ([], [])))
-        index.add(pack(a, b), pack(shard, np.arange(len(batch))))
-        for row, (first, second) in enumerate(batch):
-            expected[first << 32 | second] = shard << 32 | row
-    for first, second in itertools.product(range(6), range(6)):
-        assert index.find(first << 32 | second) == expected.get(first << 32 | second)
+        index.add(a, b, place(shard, np.arange(len(batch))))
+        for row, pair in enumerate(batch):
+            expected[pair] = max(expected.get(pair, -1), shard << ROW_BITS | row)
+    every = list(itertools.product(range(-1, 7), range(-1, 7)))
+    for first, second in every:
+        assert index.find(first, second) == expected.get((first, second))
+    found = index.find_all(*np.array(every).T)
+    assert found.tolist() == [expected.get(pair, -1) for pair in every]
+
+    def held():
+        return {(a, b): at for a, partners, places in index.parts() for b, at in zip(partners, places, strict=True)}
+
     assert len(index) == len(expected)
-    codes, locations = index.items()
-    assert dict(zip(codes.tolist(), locations.tolist(), strict=True)) == expected
-    assert locations.tolist() == sorted(locations.tolist())
-    index.drop_shard(0)
-    kept = {code: location for code, location in expected.items() if location >> 32}
+    assert held() == expected
+    index.drop(0)
+    kept = {pair: at for pair, at in expected.items() if at >> ROW_BITS}
     assert len(index) == len(kept)
-    assert unpack(index.items()[1])[0].all()
+    assert held() == kept
+
+
+def test_places_beyond_32_bits_keep_their_order():
+    index = PairIndex()
+    last = 1 << (33 - ROW_BITS)
+    for slot in (0, last, last - 1):
+        index.add(np.array([1]), np.array([2]), place(slot, np.array([7])))
+    assert index.find(1, 2) == last << ROW_BITS | 7
+
+
+def test_many_pairs_are_looked_up_as_one_by_one(tmp_path):
+    results = filled(tmp_path, shard_pairs=3)
+    changed = replace(results[2].image_a, modified_ns=1)
+    with open_store(tmp_path) as store:
+        store.append(replace(results[2], image_a=changed))
+    store = open_store(tmp_path)
+    images = [*IMAGES, changed]
+    a, b = np.array(list(itertools.product(range(len(images)), repeat=2))).T
+    found = store.has_all([(image.path, FileFacts.of(image)) for image in images], a, b)
+    assert found.tolist() == [store.has(images[row], images[column]) for row, column in zip(a, b, strict=True)]
+    assert found.any()
+    assert not store.has(results[2].image_a, results[2].image_b)
+    assert not store.has_all([(image.path, None) for image in images], a, b).any()
+
+
+def test_half_a_million_pairs_take_little_memory_and_little_disk(tmp_path):
+    """8 bytes a pair in memory; as they are added a few hundred at a time, no copy of all is made."""
+    pairs = AllPairs([file_entry(Path(f"/{number}.jpg")) for number in range(1000)])
+    store = open_store(tmp_path)
+    for number in range(1000):
+        store._versions.add((f"{number}.jpg", 1, 1), "")
+    tracemalloc.start()
+    try:
+        for slot, start in enumerate(range(0, len(pairs), 500)):
+            a, b = pairs.numbers(slice(start, start + 500))
+            store._numbers.append(slot)
+            store._index.add(a, b, place(slot, np.arange(len(a))))
+        store.folder.mkdir(parents=True)
+        store._write_index()
+        assert tracemalloc.get_traced_memory()[1] < 10e6
+    finally:
+        tracemalloc.stop()
+    assert (store.folder / "index.h5").stat().st_size < 1e6
+    read = read_match_index(store.folder / "index.h5")
+    assert sum(len(rows.row) for rows in read.rows) == read.pairs == len(pairs)
+    first = next(iter(read.rows))
+    assert (first.image_a[:3].tolist(), first.image_b[:3].tolist()) == ([0, 0, 0], [1, 2, 3])
+
+
+def test_a_touched_image_is_known_by_its_digest(tmp_path):
+    a, b = (replace(image, sha256=letter * 64) for image, letter in zip(IMAGES[:2], "ab", strict=True))
+    with open_store(tmp_path) as store:
+        store.append(make_result(a, b))
+        assert store.has(replace(a, modified_ns=5), b), "before it is written"
+    for index in (True, False):
+        if not index:
+            (store.folder / "index.h5").unlink()
+        store = open_store(tmp_path)
+        assert store.get(name_of(a), name_of(b)).image_a.sha256 == a.sha256
+        touched, facts = replace(a, modified_ns=5), FileFacts(a.bytes, 5)
+        assert store.has(touched, b)
+        assert store.has_all([(a.path, FileFacts.of(touched)), (b.path, FileFacts.of(b))], *np.array([[0], [1]])).all()
+        assert store.needs_digest(a.path, facts)
+        assert not store.needs_digest(a.path, FileFacts.of(a)), "its time tells"
+        assert not store.needs_digest(a.path, FileFacts(a.bytes + 1, 5)), "its size tells"
+        for other in (facts, FileFacts(a.bytes, 5, "c" * 64), FileFacts(a.bytes + 1, 5, a.sha256)):
+            assert not store.has_files(a.path, other, b.path, FileFacts.of(b))
