@@ -9,11 +9,12 @@ from engine.results import PairResult
 from engine.verification import residuals_px
 
 
-def detail_document(result: PairResult, files: dict[str, str]) -> dict[str, Any]:
+def detail_document(result: PairResult, files: dict[str, str], tokens: list[str] | None = None) -> dict[str, Any]:
     """A pair, JSON-ready: points in pixels to a tenth, best match first.
 
     Args:
         files: `json` and `png` to paths within the report, as far as there are such files.
+        tokens: names of the data with the tokens of a and b, or None.
     """
     found = result.verification
     residuals = residuals_px(found, result.points_a_px, result.points_b_px)
@@ -34,5 +35,7 @@ def detail_document(result: PairResult, files: dict[str, str]) -> dict[str, Any]
         },
         "selected": [result.selected_a, result.selected_b],
         "ms": {name: round(value, 2) for name, value in result.time_ms.items() if np.isfinite(value)},
+        "grid": [list(result.image_a.grid), list(result.image_b.grid)],
+        "tokens": tokens,
         "files": files,
     }

@@ -21,7 +21,7 @@ from engine.report.folder import MARKER, ReportFolder, check_replaceable, replac
 from engine.report.listing import Listing, choose_detailed, list_pairs
 from engine.report.pictures import PictureOutcome, write_pictures
 from engine.report.source import ResultSource, SourcePair
-from engine.report.tokens import TokenSource, images_of
+from engine.report.tokens import TokenSource, TokenWriter
 
 FORMAT = 1
 """Version of the data that the pages read."""
@@ -103,13 +103,13 @@ def write_report(
     chosen = choose_detailed(listing, limits.details)
     with replace_folder(out) as folder:
         write_pages(folder)
-        with_copy = set(images_of(chosen, listing.a, listing.b))
+        with_copy = set(listing.images_of(chosen))
         made = write_pictures(listing.images, with_copy, photographs, folder)
-        with_tokens = _write_tokens(folder, listing, chosen[: limits.heat_pairs], embed_root, source)
-        _write_details(folder, source, chosen, limits, pictures)
-        problems = [*source.problems, *made.problems]
+        tokens = TokenSource(embed_root, source.description)
+        maps = _write_details(folder, source, listing, chosen, limits, TokenWriter(folder, tokens), pictures)
+        problems = [*source.problems, *made.problems, *tokens.problems]
         folder.write("data/pairs.js", data_script("pairs", pairs_document(listing, chosen)))
-        folder.write("data/run.js", data_script("run", run_document(source, listing, made, with_tokens, problems)))
+        folder.write("data/run.js", data_script("run", run_document(source, listing, made, maps, problems)))
         folder.write(MARKER, f"Report of dinov3-match {__version__}. Open index.html.\n".encode())
         size = folder.bytes_written
     return ReportSummary(out / "index.html", len(listing), len(listing.images), len(chosen), size, problems)
@@ -122,28 +122,27 @@ def write_pages(folder: ReportFolder) -> None:
         folder.write(entry.name if entry.name == "index.html" else f"assets/{entry.name}", entry.read_bytes())
 
 
-def _write_tokens(
-    folder: ReportFolder, listing: Listing, rows: list[int], embed_root: Path, source: ResultSource
-) -> set[int]:
-    tokens = TokenSource(embed_root, source.description)
-    written = set()
-    for image in images_of(rows, listing.a, listing.b):
-        document = tokens.document(listing.images[image])
-        if document is not None:
-            folder.write(f"data/tokens/{image}.js", data_script(f"tokens/{image}", document))
-            written.add(image)
-    return written
-
-
 def _write_details(
-    folder: ReportFolder, source: ResultSource, chosen: list[int], limits: ReportLimits, pictures: PictureFiles | None
-) -> None:
-    wanted = set(chosen)
+    folder: ReportFolder,
+    source: ResultSource,
+    listing: Listing,
+    chosen: list[int],
+    limits: ReportLimits,
+    tokens: TokenWriter,
+    pictures: PictureFiles | None,
+) -> int:
+    """Writes the data of the pairs shown in detail; returns how many of them have a patch-similarity map."""
+    wanted, with_map = set(chosen), set(chosen[: limits.heat_pairs])
     with_picture = set(chosen[: limits.pictures])
+    maps = 0
     for row, pair in enumerate(progress_bar(source.pairs(), len(source), "page")):
-        if row in wanted:
-            files = _copy_files(folder, pair, pictures, row in with_picture)
-            folder.write(f"data/pair/{row}.js", data_script(f"pair/{row}", detail_document(pair.result, files)))
+        if row not in wanted:
+            continue
+        names = tokens.names(pair, (int(listing.a[row]), int(listing.b[row]))) if row in with_map else None
+        maps += names is not None
+        files = _copy_files(folder, pair, pictures, row in with_picture)
+        folder.write(f"data/pair/{row}.js", data_script(f"pair/{row}", detail_document(pair.result, files, names)))
+    return maps
 
 
 def _copy_files(
@@ -203,9 +202,13 @@ def pairs_document(listing: Listing, chosen: list[int]) -> dict[str, Any]:
 
 
 def run_document(
-    source: ResultSource, listing: Listing, made: PictureOutcome, with_tokens: set[int], problems: list[str]
+    source: ResultSource, listing: Listing, made: PictureOutcome, maps: int, problems: list[str]
 ) -> dict[str, Any]:
-    """What is known of the run and its photographs, JSON-ready."""
+    """What is known of the run and its photographs, JSON-ready.
+
+    Args:
+        maps: how many pairs have a patch-similarity map.
+    """
     run = source.description
     return {
         "format": FORMAT,
@@ -230,6 +233,7 @@ def run_document(
         },
         "problems": problems[:200],
         "problem_count": len(problems),
+        "maps": maps,
         "scale": ["#" + bytes(colour).hex() for colour in SCALE],
         "images": [
             {
@@ -237,9 +241,7 @@ def run_document(
                 "file": file_name(image.ref.path),
                 "group": image.group,
                 "size": list(image.ref.size),
-                "grid": list(image.ref.grid),
                 "picture": row in made.present,
-                "tokens": row in with_tokens,
             }
             for row, image in enumerate(listing.images)
         ],

@@ -16,7 +16,7 @@
     if (without) found.push(t("warn_no_model", { n: Report.format.whole(without) }));
     const missing = run.images.filter((image) => !image.picture).length;
     if (missing) found.push(t("warn_pictures", { n: Report.format.whole(missing) }));
-    if (!run.images.some((image) => image.tokens)) found.push(t("warn_tokens"));
+    if (!run.maps) found.push(t("warn_tokens"));
     const more = run.problem_count - run.problems.length;
     return found.concat(run.problems, more > 0 ? [t("warn_more", { n: Report.format.whole(more) })] : []);
   }

@@ -50,11 +50,11 @@
   function numberFacts(pair) {
     const { number, whole } = Report.format;
     const { ms, selected } = pair.detail;
-    const grid = (image) => image.grid[0] + " × " + image.grid[1];
+    const [gridA, gridB] = pair.detail.grid.map(([rows, cols]) => rows + " × " + cols);
     const time = (value) => (value === undefined ? "–" : number(value, 1) + " ms");
     return [
       [t("similarity_long"), number(Report.get("pairs").c[pair.row], 4)],
-      [t("tokens_used"), whole(selected[0]) + ", " + whole(selected[1])], [t("grid"), grid(pair.imageA) + ", " + grid(pair.imageB)],
+      [t("tokens_used"), whole(selected[0]) + ", " + whole(selected[1])], [t("grid"), gridA + ", " + gridB],
       [t("time"), time(ms.total)], [t("encode_times"), time(ms.forward_a) + ", " + time(ms.forward_b)],
     ];
   }

@@ -1,16 +1,11 @@
-"""Made-up runs with known geometry, and a browser for the pages. Imported by the tests of reports."""
+"""Made-up runs with known geometry. Imported by the tests of reports."""
 
-import atexit
-import shutil
-import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import cv2
 import numpy as np
-import pytest
 
 from engine.coordinates import project
 from engine.features import FeatureMap
@@ -199,40 +194,3 @@ def write_small_report(root: Path, limits: ReportLimits | None = None) -> Path:
     """The report of `small_run`; returns its folder."""
     source, embeds = small_run(root)
     return write_report(source, root / "report", Photographs(root / "images"), embeds, limits).index.parent
-
-
-CHROMIUM, DRIVER = shutil.which("chromium") or shutil.which("google-chrome"), shutil.which("chromedriver")
-"""A browser and its driver; the tests of pages are skipped without them."""
-
-
-def open_browser(language: str = "en-US", dark: bool = False, size: tuple[int, int] = (1440, 1000)) -> Any:
-    """A headless Chromium with a profile of its own. Skips the test where there is none."""
-    webdriver = pytest.importorskip("selenium.webdriver", reason="needs the package selenium")
-    if not CHROMIUM or not DRIVER:
-        pytest.skip("needs chromium and chromedriver on the PATH")
-    from selenium.webdriver.chrome.service import Service
-
-    profile = tempfile.mkdtemp(prefix="report-browser-")
-    atexit.register(shutil.rmtree, profile, ignore_errors=True)
-    options = webdriver.ChromeOptions()
-    options.binary_location = CHROMIUM
-    for flag in (
-        "--headless",
-        "--no-sandbox",
-        "--disable-gpu",
-        "--no-first-run",
-        "--disable-background-networking",
-        "--disable-component-update",
-        "--disable-sync",
-        "--force-device-scale-factor=1",
-        f"--lang={language}",
-        f"--window-size={size[0]},{size[1]}",
-        f"--user-data-dir={profile}",
-    ):
-        options.add_argument(flag)
-    options.add_experimental_option("prefs", {"intl.accept_languages": language})
-    options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
-    browser = webdriver.Chrome(options=options, service=Service(DRIVER))
-    scheme = {"name": "prefers-color-scheme", "value": "dark" if dark else "light"}
-    browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": [scheme]})
-    return browser
