@@ -7,7 +7,7 @@ from engine.cli_common import report_failures
 from engine.cli_demo import DemoOptions, run_demo
 from engine.cli_match import procedure_maker
 from engine.cli_match_options import MatchOptions
-from engine.cli_report import print_summary
+from engine.cli_report import drawing, print_summary
 from engine.context import Context
 from engine.convert.runs import stored_runs
 from engine.dataset import scan
@@ -20,7 +20,6 @@ from engine.pairs import Pair, enumerate_pairs
 from engine.photographs import Photographs
 from engine.report import ReportLimits, write_report
 from engine.report.source import StoreSource
-from engine.report.write import PictureFiles
 from engine.results import PairResult
 from engine.runtime import open_graph
 from engine.store.result_json import result_path
@@ -29,7 +28,7 @@ from models.bundled import bundled_graph
 from models.catalogue import BUNDLED_ALIAS
 
 _REPORTED_PICTURES = 3
-"""PNG pictures in the report, as many as the demonstration draws anyway."""
+"""PNG pictures in the report."""
 
 
 def run_demo_command(options: DemoOptions, context: Context) -> int:
@@ -48,11 +47,8 @@ def _report(options: DemoOptions, context: Context) -> None:
     matches = _matches_folder(out)
     source = StoreSource(stored_runs(matches)[0].folder, matches)
     photographs = Photographs(Path(options.images) if options.images else out / "images")
-    pictures = PictureFiles(
-        lambda file: picture_path(file, out / "pair_viz"), PictureMaker(photographs, context.registry, Strokes()).make
-    )
-    limits = ReportLimits(pictures=_REPORTED_PICTURES)
-    summary = write_report(source, out / "report", photographs, out / "dinov3_embeds", limits, pictures)
+    limits, draw = ReportLimits(pictures=_REPORTED_PICTURES), drawing(photographs, context)
+    summary = write_report(source, out / "report", photographs, out / "dinov3_embeds", limits, draw)
     print_summary(summary, len(source))
 
 

@@ -12,9 +12,10 @@ from engine.drawing import Strokes
 from engine.photographs import Photographs
 from engine.report import ReportLimits, ReportSummary, write_report
 from engine.report.folder import check_replaceable
-from engine.report.source import FileSource, ResultSource, StoreSource
-from engine.report.write import PictureFiles
-from engine.vis import PictureMaker, picture_path
+from engine.report.source import FileSource, ResultSource, SourcePair, StoreSource
+from engine.report.write import Draw
+from engine.vis import PictureMaker
+from engine.vis_pairs import pair_of_result
 
 _SHOWN_PROBLEMS = 5
 
@@ -61,7 +62,7 @@ class ReportOptions:
         "--pictures",
         type=whole_number(0),
         metavar="N",
-        help="of these, pairs with their PNG (some megabytes each), from VIS_ROOT or drawn now",
+        help="of these, pairs with their PNG (some megabytes each), drawn now",
     )
 
 
@@ -74,10 +75,20 @@ def run_report(options: ReportOptions, context: Context) -> int:
     photographs = Photographs(roots.images)
     source = _source(match_root, options, photographs)
     limits = ReportLimits(options.details, options.heat_pairs, options.pictures)
-    maker = PictureMaker(photographs, context.registry, Strokes())
-    pictures = PictureFiles(lambda file: picture_path(file, roots.pictures), maker.make)
-    print_summary(write_report(source, out, photographs, roots.embeds, limits, pictures), len(source))
+    draw = drawing(photographs, context)
+    print_summary(write_report(source, out, photographs, roots.embeds, limits, draw), len(source))
     return 0
+
+
+def drawing(photographs: Photographs, context: Context) -> Draw:
+    """Draws pairs for a report, from what the report itself was made from."""
+    maker = PictureMaker(photographs, context.registry, Strokes())
+
+    def draw(pair: SourcePair, picture: Path) -> None:
+        stored = pair.file if pair.run is None else pair_of_result(pair.result, pair.run, pair.file)
+        maker.make(stored, picture)
+
+    return draw
 
 
 def print_summary(summary: ReportSummary, stored_pairs: int) -> None:

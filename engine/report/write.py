@@ -26,8 +26,8 @@ from engine.report.tokens import TokenSource, TokenWriter
 FORMAT = 1
 """Version of the data that the pages read."""
 
-Draw = Callable[[Path, Path], None]
-"""(result file, picture) draws the picture; raises a `WorkError` where it cannot."""
+Draw = Callable[[SourcePair, Path], None]
+"""(pair, PNG file) draws the pair as the run found it; raises a `WorkError` where it cannot."""
 
 
 @dataclass(frozen=True)
@@ -37,7 +37,7 @@ class ReportLimits:
     Attributes:
         details: pairs with a page of their own, the best.
         heat_pairs: of these, pairs with a patch-similarity map.
-        pictures: of these, pairs with their picture (PNG, some megabytes each): taken as it is, or drawn.
+        pictures: of these, pairs with their picture (PNG, some megabytes each).
     """
 
     details: int = 2000
@@ -63,21 +63,13 @@ class ReportSummary:
     problems: list[str]
 
 
-@dataclass(frozen=True)
-class PictureFiles:
-    """Pictures (PNG) of pairs: where they lie for a result file, and what draws one."""
-
-    path_for: Callable[[Path], Path]
-    draw: Draw
-
-
 def write_report(
     source: ResultSource,
     out: Path,
     photographs: Photographs,
     embed_root: Path,
     limits: ReportLimits | None = None,
-    pictures: PictureFiles | None = None,
+    draw: Draw | None = None,
 ) -> ReportSummary:
     """Writes a report; a report at `out` is replaced as a whole, anything else there is left alone.
 
@@ -87,7 +79,7 @@ def write_report(
         photographs: finds the photographs.
         embed_root: folder of the feature maps, for the patch-similarity maps.
         limits: how much of it goes in.
-        pictures: PNG pictures of pairs, or None to go without.
+        draw: draws the PNG pictures of pairs; None to go without.
 
     Raises:
         UsageError: `out` is something else than a report.
@@ -106,7 +98,7 @@ def write_report(
         with_copy = set(listing.images_of(chosen))
         made = write_pictures(listing.images, with_copy, photographs, folder)
         tokens = TokenSource(embed_root, source.description)
-        maps = _write_details(folder, source, listing, chosen, limits, TokenWriter(folder, tokens), pictures)
+        maps = _write_details(folder, source, listing, chosen, limits, TokenWriter(folder, tokens), draw)
         problems = [*source.problems, *made.problems, *tokens.problems]
         folder.write("data/pairs.js", data_script("pairs", pairs_document(listing, chosen)))
         folder.write("data/run.js", data_script("run", run_document(source, listing, made, maps, problems)))
@@ -129,7 +121,7 @@ def _write_details(
     chosen: list[int],
     limits: ReportLimits,
     tokens: TokenWriter,
-    pictures: PictureFiles | None,
+    draw: Draw | None,
 ) -> int:
     """Writes the data of the pairs shown in detail; returns how many of them have a patch-similarity map."""
     wanted, with_map = set(chosen), set(chosen[: limits.heat_pairs])
@@ -140,44 +132,29 @@ def _write_details(
             continue
         names = tokens.names(pair, (int(listing.a[row]), int(listing.b[row]))) if row in with_map else None
         maps += names is not None
-        files = _copy_files(folder, pair, pictures, row in with_picture)
+        files = _write_files(folder, row, pair, draw if row in with_picture else None)
         folder.write(f"data/pair/{row}.js", data_script(f"pair/{row}", detail_document(pair.result, files, names)))
     return maps
 
 
-def _copy_files(
-    folder: ReportFolder, pair: SourcePair, pictures: PictureFiles | None, with_picture: bool
-) -> dict[str, str]:
-    """Copies the result file and the picture of a pair, as far as there are any; names of what was copied."""
-    files: dict[str, str] = {}
-    place = f"files/{pair.file.parent.name}"
-    if not pair.file.is_file():
-        return files
-    files["json"] = f"{place}/{pair.file.name}"
-    folder.write(files["json"], _read(pair.file))
-    if pictures is None or not with_picture:
-        return files
-    picture = pictures.path_for(pair.file)
-    current = picture.is_file() and picture.stat().st_mtime_ns >= pair.file.stat().st_mtime_ns
-    target = f"{place}/{pair.file.stem}.png"
-    if current:
-        files["png"] = target
-        folder.write(target, _read(picture))
-    else:
-        try:
-            pictures.draw(pair.file, folder.path / target)
-        except Dinov3MatchError:
-            return files  # The photograph is missing or altered: the overview says so already.
-        files["png"] = target
-        folder.bytes_written += (folder.path / target).stat().st_size
-    return files
+def _write_files(folder: ReportFolder, row: int, pair: SourcePair, draw: Draw | None) -> dict[str, str]:
+    """Writes what can be downloaded of a pair, under the row's number, as labels may repeat; names of what there is.
 
-
-def _read(path: Path) -> bytes:
+    Pictures that lie in VIS_ROOT are not taken: nothing tells which run and which options they were drawn with.
+    """
+    place = f"files/{row}/{pair.file.stem}"
+    files = {"json": f"{place}.json"}
+    folder.write(files["json"], pair.as_json())
+    if draw is None:
+        return files
+    picture = folder.path / f"{place}.png"
     try:
-        return path.read_bytes()
-    except OSError as error:
-        raise WorkError(f"{path} cannot be read: {error.strerror or error}. Allow reading it, or delete it") from error
+        draw(pair, picture)
+    except Dinov3MatchError:
+        return files  # The photograph is missing or altered: the overview says so already.
+    files["png"] = f"{place}.png"
+    folder.bytes_written += picture.stat().st_size
+    return files
 
 
 def pairs_document(listing: Listing, chosen: list[int]) -> dict[str, Any]:

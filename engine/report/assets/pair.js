@@ -62,10 +62,8 @@
   function downloads(pair) {
     const link = (path, text) => el("a.file", { href: path.split("/").map(encodeURIComponent).join("/"), download: path.split("/").pop(), target: "_blank", rel: "noopener" }, text);
     const { files } = pair.detail;
-    const made = [];
-    if (files.json) made.push(link(files.json, t("download_json")));
+    const made = [link(files.json, t("download_json"))];
     if (files.png) made.push(link(files.png, t("download_png")));
-    if (!made.length) made.push(el("p.calm", {}, t("no_files")));
     if (pair.imageA.picture) made.push(link(Report.parts.copy(pair.a), t("open_a")));
     if (pair.imageB.picture) made.push(link(Report.parts.copy(pair.b), t("open_b")));
     return made;

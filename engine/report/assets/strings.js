@@ -149,7 +149,6 @@
     download_png: ["Picture (PNG)", "그림(PNG)"],
     open_a: ["Photograph a", "사진 a"],
     open_b: ["Photograph b", "사진 b"],
-    no_files: ["No result file was found for this pair.", "이 쌍의 결과 파일이 없습니다."],
     partners: ["Best partners", "가장 잘 맞는 사진"],
     partners_more: ["All {n} pairs of this photograph", "이 사진의 쌍 {n}개 모두 보기"],
     similarity_of_inliers: ["similarity of inliers", "인라이어 유사도"],

@@ -13,7 +13,7 @@ from engine.hooks import ModelKind
 from engine.photographs import Photographs
 from engine.report import ReportLimits, write_report
 from engine.report.source import RunDescription, SourcePair
-from engine.results import ImageRef, PairResult, Verdict, Verification
+from engine.results import ImageRef, MatchSettings, PairResult, RunInfo, Verdict, Verification
 from engine.store.facts import FileFacts
 from engine.store.features_h5 import FeatureIdentity, FeatureStore
 from engine.store.names import image_name
@@ -154,6 +154,14 @@ def store_tokens(embed_root: Path, image_root: Path, images: list[tuple[ImageRef
             store.add(image_name(ref.path, image_root), FileFacts(ref.bytes, ref.modified_ns), features)
 
 
+def run_info(root: Path) -> RunInfo:
+    """What `small_run` was made with."""
+    settings = MatchSettings(WEIGHTS, "hub", GRAPH_SHA, IMAGE_SIZE, 1000, 0.015, 0.1, 0.2, "mutual_knn")
+    paths = {"repo_dir": "", "img_root": str(root / "images"), "embed_root": "", "match_root": str(root / "match")}
+    provider = "CPUExecutionProvider"
+    return RunInfo(settings, "mutual_knn_k1_unique", provider, Path("g.onnx"), "c.pth", "class_token", paths, {})
+
+
 def small_run(root: Path) -> tuple[ListSource, Path]:
     """3 photographs at 400 and 3 at 200; same numbers show the same place, others have few inliers or no model.
 
@@ -168,14 +176,12 @@ def small_run(root: Path) -> tuple[ListSource, Path]:
         warped_photograph(path_a, path_b)
         a.append(reference(path_a, f"400.{frame:04d}", "a"))
         b.append(reference(path_b, f"200.{frame:04d}", "b"))
-    pairs = []
+    pairs, run = [], run_info(root)
     for row, ref_a in enumerate(a):
         for col, ref_b in enumerate(b):
             inliers = INLIERS - 5 * row if row == col else 0 if (row, col) == (2, 0) else 6 + row + col
             result = pair_result(ref_a, ref_b, inliers, 10 * row + col)
-            pairs.append(SourcePair(result, root / "pair_match" / f"{WEIGHTS}_{row}" / f"{row}-{col}.json"))
-    pairs[0].file.parent.mkdir(parents=True)
-    pairs[0].file.write_text('{"weight": "vits16"}')
+            pairs.append(SourcePair(result, root / "pair_match" / f"{WEIGHTS}_{row}" / f"{row}-{col}.json", run))
     store_tokens(root / "embeds", images, [(a[0], tokens_of("a", 1)), (b[0], tokens_of("b", 2))])
     return ListSource(pairs, images), root / "embeds"
 
@@ -186,7 +192,7 @@ def judged_run(root: Path, probabilities: Sequence[float | None]) -> ListSource:
     judged = []
     for pair, probability in zip(source.pairs(), probabilities, strict=True):
         verdict = None if probability is None else Verdict(probability, (), 0.5, 0.5, 0.5, -3.0)
-        judged.append(SourcePair(replace(pair.result, verdict=verdict), pair.file))
+        judged.append(replace(pair, result=replace(pair.result, verdict=verdict)))
     return ListSource(judged, root / "images")
 
 

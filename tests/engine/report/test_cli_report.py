@@ -1,12 +1,16 @@
 """`engine report` from the command line: where it writes, what it says, and how it refuses."""
 
+from dataclasses import replace
 from pathlib import Path
 
+import cv2
 import pytest
 from report_samples import small_run
 from test_report_write import stored_run
 
 from engine.cli import main
+from engine.store.result_json import result_path, write_result
+from engine.vis import picture_path
 
 
 @pytest.fixture
@@ -39,6 +43,25 @@ def test_result_files_alone_are_reported(environment: Path, capsys: pytest.Captu
     assert main(["report", "--out", "here"]) == 0
     assert "reporting its 9 result file(s)" in capsys.readouterr().out
     assert (environment / "here" / "index.html").is_file()
+
+
+def test_files_are_those_of_the_run_whatever_lies_at_their_places(environment: Path) -> None:
+    run, source = stored_run(environment)
+    pair = next(source.pairs()).result
+    file = result_path(environment / "match", "vits16", pair.image_a.label, pair.image_b.label)
+    written = file.read_bytes()
+    other = replace(run, settings=replace(run.settings, match_threshold=0.5))
+    write_result(file, replace(pair, similarity=pair.similarity / 2), other)
+    picture = picture_path(file, environment / "exports" / "pair_viz")
+    picture.parent.mkdir(parents=True)
+    picture.write_bytes(b"drawn with other options")
+    assert main(["report", "--pictures", "1"]) == 0
+    reported = environment / "exports" / "report" / "files" / "0"
+    assert (reported / file.name).read_bytes() == written
+    drawn = cv2.imread(str(reported / f"{file.stem}.png"))
+    assert drawn is not None
+    assert drawn.shape[1] > 1000
+    assert picture.read_bytes() == b"drawn with other options"
 
 
 def test_no_results_is_a_clear_error(environment: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -382,7 +382,7 @@ def test_numbers_of_the_geometry_and_files(page: Page) -> None:
     assert facts["mean error of inliers"] == "0.71 px"
     assert facts["threshold"] == "8 px of the encoded image"
     link = page.js("return document.querySelector('.file').getAttribute('href')")
-    assert link == "files/vits16_0/0-0.json"
+    assert link == "files/0/0-0.json"
 
 
 def test_a_photograph_lists_its_best_partners(page: Page) -> None:
