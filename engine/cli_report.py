@@ -4,11 +4,13 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
+from engine.cli_match import match_root
 from engine.cli_options import option
 from engine.cli_types import whole_number
 from engine.context import Context
 from engine.convert.runs import choose_run, stored_runs
 from engine.drawing import Strokes
+from engine.errors import UsageError
 from engine.photographs import Photographs
 from engine.report import ReportLimits, ReportSummary, write_report
 from engine.report.folder import check_replaceable
@@ -28,20 +30,23 @@ class ReportOptions:
         None, "-o", "--out", type=str, metavar="DIR", help="folder of the report, else EXPORT_ROOT/report"
     )
     root: str | None = option(None, "-r", "--root", type=str, metavar="DIR", help="results, else MATCH_ROOT")
+    tag: str | None = option(
+        None, "--tag", type=str, metavar="NAME", help="report MATCH_ROOT-NAME, by default to EXPORT_ROOT/report-NAME"
+    )
     weights: str | None = option(
         None,
         "-w",
         "--weights",
         type=str,
         metavar="ALIAS",
-        help="backbone to report, where results of several are stored",
+        help="backbone to report, else that of the newest run",
     )
     run: str | None = option(
         None,
         "--run",
         type=str,
         metavar="NAME",
-        help="the run to report, where several are stored; its first letters do",
+        help="the run to report, where several are stored, else the newest; its first letters do",
     )
     details: int = option(
         2000,
@@ -69,11 +74,14 @@ class ReportOptions:
 def run_report(options: ReportOptions, context: Context) -> int:
     """Writes the report; says where its first page is. Exit code 0, also where photographs are missing in it."""
     roots = context.roots
-    match_root = Path(options.root).expanduser() if options.root else roots.matches
-    out = Path(options.out).expanduser() if options.out else roots.exports / "report"
+    if options.root and options.tag is not None:
+        raise UsageError("--root and --tag both name the results: give one of them")
+    results = Path(options.root).expanduser() if options.root else match_root(context, options.tag)
+    report = "report" if options.tag is None else f"report-{options.tag}"
+    out = Path(options.out).expanduser() if options.out else roots.exports / report
     check_replaceable(out)
     photographs = Photographs(roots.images)
-    source = _source(match_root, options, photographs)
+    source = _source(results, options, photographs)
     limits = ReportLimits(options.details, options.heat_pairs, options.pictures)
     draw = drawing(photographs, context)
     print_summary(write_report(source, out, photographs, roots.embeds, limits, draw), len(source))
@@ -107,10 +115,10 @@ def print_summary(summary: ReportSummary, stored_pairs: int) -> None:
     print(f"report: {summary.index}")
 
 
-def _source(match_root: Path, options: ReportOptions, photographs: Photographs) -> ResultSource:
-    runs = stored_runs(match_root) if match_root.is_dir() else []
+def _source(results: Path, options: ReportOptions, photographs: Photographs) -> ResultSource:
+    runs = stored_runs(results) if results.is_dir() else []
     if runs:
-        return StoreSource(choose_run(runs, match_root, options.weights, options.run).folder, match_root)
-    source = FileSource(match_root, photographs, options.weights)
-    print(f"no stored run below {match_root}: reporting its {len(source)} result file(s)")
+        return StoreSource(choose_run(runs, results, options.weights, options.run).folder, results)
+    source = FileSource(results, photographs, options.weights)
+    print(f"no stored run below {results}: reporting its {len(source)} result file(s)")
     return source

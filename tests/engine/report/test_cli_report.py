@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import cv2
 import pytest
@@ -76,6 +77,37 @@ def test_an_unknown_run_lists_those_there_are(environment: Path, capsys: pytest.
     stored_run(environment)
     assert main(["report", "--run", "ffff"]) == 2
     assert "vits16, 144 px" in capsys.readouterr().err
+
+
+def test_the_newest_of_several_runs_is_reported(match: Any, command: Any, tmp_path: Path) -> None:
+    """The commands of the README, one after the other."""
+    assert match("-i", "160", "-a", "400.0001", "-b", "200.0001").code == 0
+    assert match("-i", "160", "-a", "400", "-b", "200", "--rotations", "4", "--scales", "auto").code == 0
+    ran = command("report", "--pictures", "0")
+    assert ran.code == 0, ran.err
+    assert "4 pair(s) of 4 photographs" in ran.out
+    said = ran.out.splitlines()
+    assert said[0].startswith("the newest of 2 stored runs, ")
+    assert "rotations 4, scales 1 0.5 2, refine none, 4 pair(s), " in said[0]
+    assert "rotations 1, scales 1, 1 pair(s), " in said[2]
+    older = said[2].split(":")[0].strip()
+    ran = command("report", "--pictures", "0", "--run", older[:8])
+    assert (ran.code, "1 pair(s) of 2 photographs" in ran.out, "newest of" in ran.out) == (0, True, False)
+
+
+def test_a_mistyped_backbone_is_recognised(match: Any, command: Any) -> None:
+    assert match("-i", "160", "-a", "400.0001", "-b", "200.0001").code == 0
+    ran = command("report", "-w", "vits61")
+    assert (ran.code, "Did you mean 'vits16'?" in ran.err) == (2, True)
+
+
+def test_a_tag_names_the_results_and_the_report(match: Any, command: Any, tmp_path: Path) -> None:
+    assert match("-i", "160", "-a", "400.0001", "-b", "200.0001", "--tag", "trial").code == 0
+    ran = command("report", "--pictures", "0", "--tag", "trial")
+    assert ran.code == 0, ran.err
+    assert (tmp_path / "exports" / "report-trial" / "index.html").is_file()
+    assert command("report").code == 1
+    assert command("report", "--tag", "trial", "--root", "somewhere").code == 2
 
 
 def test_a_folder_of_other_things_is_refused_before_any_work(
