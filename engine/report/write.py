@@ -1,8 +1,7 @@
 """From a run to its report: list the pairs, reduce the photographs, write pages and data."""
 
-import re
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from importlib import resources
 from pathlib import Path
@@ -19,7 +18,7 @@ from engine.report.data_file import data_script, rounded
 from engine.report.detail import detail_document
 from engine.report.folder import MARKER, ReportFolder, check_replaceable, replace_folder
 from engine.report.listing import Listing, choose_detailed, list_pairs
-from engine.report.pictures import PictureOutcome, write_pictures
+from engine.report.pictures import PictureOutcome, Problem, file_name, write_pictures
 from engine.report.source import ResultSource, SourcePair
 from engine.report.tokens import TokenSource, TokenWriter
 
@@ -99,12 +98,14 @@ def write_report(
         made = write_pictures(listing.images, with_copy, photographs, folder)
         tokens = TokenSource(embed_root, source.description)
         maps = _write_details(folder, source, listing, chosen, limits, TokenWriter(folder, tokens), draw)
-        problems = [*source.problems, *made.problems, *tokens.problems]
+        problems = [*map(Problem, source.problems), *made.problems, *map(Problem, tokens.problems)]
         folder.write("data/pairs.js", data_script("pairs", pairs_document(listing, chosen)))
         folder.write("data/run.js", data_script("run", run_document(source, listing, made, maps, problems)))
         folder.write(MARKER, f"Report of dinov3-match {__version__}. Open index.html.\n".encode())
         size = folder.bytes_written
-    return ReportSummary(out / "index.html", len(listing), len(listing.images), len(chosen), size, problems)
+    return ReportSummary(
+        out / "index.html", len(listing), len(listing.images), len(chosen), size, [problem.text for problem in problems]
+    )
 
 
 def write_pages(folder: ReportFolder) -> None:
@@ -179,7 +180,7 @@ def pairs_document(listing: Listing, chosen: list[int]) -> dict[str, Any]:
 
 
 def run_document(
-    source: ResultSource, listing: Listing, made: PictureOutcome, maps: int, problems: list[str]
+    source: ResultSource, listing: Listing, made: PictureOutcome, maps: int, problems: list[Problem]
 ) -> dict[str, Any]:
     """What is known of the run and its photographs, JSON-ready.
 
@@ -208,7 +209,7 @@ def run_document(
             "forward": _median(listing.forward_ms),
             "total": _median(listing.total_ms),
         },
-        "problems": problems[:200],
+        "problems": [asdict(problem) for problem in problems[:200]],
         "problem_count": len(problems),
         "maps": maps,
         "scale": ["#" + bytes(colour).hex() for colour in SCALE],
@@ -223,11 +224,6 @@ def run_document(
             for row, image in enumerate(listing.images)
         ],
     }
-
-
-def file_name(recorded: Path) -> str:
-    """The last part of a path in the notation of whichever system recorded it."""
-    return re.split(r"[\\/]", str(recorded))[-1]
 
 
 def _median(values: list[float]) -> float | None:

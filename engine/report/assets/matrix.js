@@ -7,11 +7,12 @@
   const MARGIN = { left: 92, top: 34 };
   const LARGEST = 120;
   const MODES = ["inliers", "share", "similarity", "verdict"];
-  let mode = "inliers";
+  let mode = "";
 
   Report.pages.map = function () {
     const plan = layout();
     const pairs = Report.get("pairs");
+    mode = mode || (pairs.p ? "verdict" : "inliers");
     const view = { scale: 1, x: 0, y: 0 };
     const cursor = { row: 0, col: 0, shown: false };
     let painted = paint(mode);

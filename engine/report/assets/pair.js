@@ -27,19 +27,52 @@
     return inside / 1600;
   }
 
+  /* A view in words: how far it was turned and made smaller. */
+  function viewWord([rotation, scale]) {
+    const words = [];
+    if (rotation) words.push(t("turned", { n: Report.format.number(rotation, 0) }));
+    if (scale !== 1) words.push(t("scaled", { n: Number(scale.toFixed(3)) }));
+    return words.join(" ") || t("upright");
+  }
+
+  /* What search, refinement and verdict found. */
+  function searchFacts(pair) {
+    const { whole, px, percent } = Report.format;
+    const { views, tried, refinement, verdict } = pair.detail;
+    const rows = [];
+    if (tried > 1) rows.push([t("views"), views.map(viewWord).join(", ")], [t("views_tried"), whole(tried)]);
+    if (refinement) {
+      const taken = refinement.steps.filter((step) => step.taken && step.px !== null).pop();
+      const steps = refinement.steps.map((step) => el("div" + (step.taken ? "" : ".calm"), {}, t("step_line", {
+        name: step.name, n: whole(step.inliers), all: whole(step.matches),
+      }) + (step.px === null ? "" : ", ± " + px(step.px) + " px") + (step.taken ? "" : ", " + t("step_left"))));
+      if (taken) rows.push([t("uncertainty"), "± " + px(taken.px) + " px"]);
+      rows.push([t("finer_matches"), whole(refinement.finer)], [t("refinement_steps"), steps.length ? steps : "–"]);
+    }
+    if (verdict) {
+      const share = (value) => (value === null ? "–" : percent(value, 1));
+      const [a, b, covered] = verdict.overlap;
+      rows.push([t("flags"), verdict.flags.map((name) => t("flag_" + name)).join(", ") || t("no_flags")]);
+      rows.push([t("overlap"), share(a) + ", " + share(b)], [t("covered"), share(covered)]);
+    }
+    return rows;
+  }
+
   function geometryFacts(pair) {
     const { px, number, percent } = Report.format;
     const { model, r } = pair.detail;
-    const rows = [[t("model"), model.filter ? model.filter + (pair.matrix ? "" : "  ·  " + t("no_model")) : t("not_verified")], [t("method"), model.method]];
+    const named = model.name === model.filter ? model.filter : model.filter + ": " + model.name;
+    const rows = [[t("model"), model.filter ? named + (pair.matrix ? "" : "  ·  " + t("no_model")) : t("not_verified")], [t("method"), model.method]];
     if (model.threshold !== null) rows.push([t("threshold"), model.threshold + " " + t(model.unit === "original" ? "unit_original" : "unit_encoded")]);
     if (pair.map) {
       const [w, h] = pair.imageA.size;
       const motion = Report.geometry.localMotion(pair.map, (w - 1) / 2, (h - 1) / 2);
       if (motion) rows.push([t("rotation"), number(motion.rotation, 1) + "°"], [t("scale"), number(motion.scale, 3)]);
-      rows.push([t("coverage"), percent(coverage(pair), 1)]);
+      if (!pair.detail.verdict) rows.push([t("coverage"), percent(coverage(pair), 1)]);
     }
     const kept = r ? r.filter((value, at) => pair.detail.in[at] === "1" && value !== null) : [];
     if (kept.length) rows.push([t("mean_error"), px(kept.reduce((sum, value) => sum + value, 0) / kept.length) + " px"]);
+    rows.push(...searchFacts(pair));
     if (pair.matrix) {
       const lines = [0, 1, 2].map((row) => pair.matrix.slice(3 * row, 3 * row + 3).map((value) => value.toPrecision(6).padStart(13)).join(" "));
       rows.push([t("matrix"), el("pre", {}, lines.join("\n"))]);

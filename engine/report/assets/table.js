@@ -76,7 +76,7 @@
     const none = pairs.i[row] < 0;
     const photograph = (image) => el("span.cell.name", { role: "cell" }, thumbnail(image), el("span.names", {}, el("b", {}, images[image].key), el("small", {}, images[image].file)));
     const plain = (text, kind) => el("span.cell.number" + (kind ? "." + kind : ""), { role: "cell" }, text);
-    const meter = el("i.meter");
+    const meter = el("i.meter" + (Report.parts.praise(row) && ".good"));
     meter.style.width = Math.min(100, (100 * Math.max(0, pairs.i[row])) / Report.parts.mostInliers()) + "%";
     const made = [
       photograph(pairs.a[row]), photograph(pairs.b[row]),

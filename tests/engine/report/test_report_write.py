@@ -32,9 +32,10 @@ from engine.report import ReportLimits, write_report
 from engine.report.data_file import data_script, rounded
 from engine.report.folder import replace_folder
 from engine.report.listing import choose_detailed, group_of, list_pairs
+from engine.report.pictures import file_name
 from engine.report.source import FileSource, SourcePair, StoreSource
 from engine.report.tokens import quantized
-from engine.report.write import file_name, pairs_document
+from engine.report.write import pairs_document
 from engine.results import RunInfo
 from engine.store.atomic import WriteError
 from engine.store.matches_h5 import MatchStore, match_folder
