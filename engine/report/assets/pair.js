@@ -127,6 +127,7 @@
     const row = Number(argument);
     const pairs = Report.get("pairs");
     if (!(row >= 0 && row < pairs.a.length)) return Report.pages.pairs();
+    Report.lastPair = row;
     const body = el("div.pair-body", { "aria-live": "polite" }, el("p.calm", {}, Report.parts.hasDetail(row) ? t("loading") : t("no_detail")));
     const made = el("div.pair-page", {}, neighbours(row), heading(row), body);
     let leave = null;

@@ -12,6 +12,10 @@ from typing import Any
 import cv2
 import numpy as np
 import pytest
+from report_samples import ListSource
+
+from engine.photographs import Photographs
+from engine.report import write_report
 
 CHROMIUM, DRIVER = shutil.which("chromium") or shutil.which("google-chrome"), shutil.which("chromedriver")
 """A browser and its driver; the tests of pages are skipped without them."""
@@ -120,3 +124,12 @@ class Page:
         """What the console says, without the hint that the tests themselves cause by reading canvases."""
         said = [entry["message"] for entry in self.browser.get_log("browser")]
         return [message for message in said if "Multiple readback operations" not in message]
+
+
+def report_of(browser: Any, source: ListSource, root: Path) -> Page:
+    """The report of a made-up run with its photographs below `root/images`."""
+    folder = write_report(source, root / "report", Photographs(root / "images"), root / "embeds").index.parent
+    page = Page(browser, folder)
+    page.js("localStorage.clear()")
+    page.open("overview")
+    return page

@@ -7,11 +7,9 @@ from typing import Any
 
 import numpy as np
 import pytest
-from report_browser import Page, open_browser
+from report_browser import Page, open_browser, report_of
 from report_samples import ListSource, judged_run, photograph
 
-from engine.photographs import Photographs
-from engine.report import write_report
 from engine.results import Refinement, RefinementStep, Verdict
 from engine.views import View
 
@@ -21,14 +19,6 @@ def browser() -> Iterator[Any]:
     opened = open_browser()
     yield opened
     opened.quit()
-
-
-def report_of(browser: Any, source: ListSource, root: Path) -> Page:
-    folder = write_report(source, root / "report", Photographs(root / "images"), root / "embeds").index.parent
-    page = Page(browser, folder)
-    page.js("localStorage.clear()")
-    page.open("overview")
-    return page
 
 
 def facts_of(page: Page) -> dict[str, str]:
