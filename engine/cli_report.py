@@ -10,14 +10,21 @@ from engine.cli_types import whole_number
 from engine.context import Context
 from engine.convert.runs import choose_run, stored_runs
 from engine.drawing import Strokes
-from engine.errors import UsageError
+from engine.errors import DataSetError, UsageError
+from engine.features import FeatureMap
+from engine.imaging import image_file_facts
 from engine.photographs import Photographs
+from engine.progress import say
 from engine.report import ReportLimits, ReportSummary, write_report
 from engine.report.folder import check_replaceable
 from engine.report.source import FileSource, ResultSource, SourcePair, StoreSource
+from engine.report.tokens import Encode
 from engine.report.write import Draw
+from engine.results import ImageRef
+from engine.views import View
 from engine.vis import PictureMaker
 from engine.vis_pairs import pair_of_result
+from engine.vis_tokens import TokenFinder
 
 _SHOWN_PROBLEMS = 5
 
@@ -60,7 +67,8 @@ class ReportOptions:
         "--heat-pairs",
         type=whole_number(0),
         metavar="N",
-        help="of these, pairs with a patch-similarity map (needs stored feature maps: 'engine match --save-emb')",
+        help="of these, pairs with a patch-similarity map; feature maps that are not stored ('engine match --save-emb') "
+        "are made anew with the graph",
     )
     pictures: int = option(
         12,
@@ -83,9 +91,23 @@ def run_report(options: ReportOptions, context: Context) -> int:
     photographs = Photographs(roots.images)
     source = _source(results, options, photographs)
     limits = ReportLimits(options.details, options.heat_pairs, options.pictures)
-    draw = drawing(photographs, context)
-    print_summary(write_report(source, out, photographs, roots.embeds, limits, draw), len(source))
+    draw, encode = drawing(photographs, context), _encoding(photographs, context)
+    print_summary(write_report(source, out, photographs, roots.embeds, limits, draw, encode), len(source))
     return 0
+
+
+def _encoding(photographs: Photographs, context: Context) -> Encode:
+    """Encodes photographs of a run whose feature maps are not stored, for the patch-similarity maps."""
+    finder = TokenFinder(context.roots, tell=say)
+
+    def encode(pair: SourcePair, image: ImageRef, view: View) -> FeatureMap:
+        assert pair.run is not None
+        path = photographs.find(str(image.path), image.key)
+        if image_file_facts(path)[0] != image.bytes:
+            raise DataSetError(f"the photograph {path} is another file than when it was matched")
+        return finder.encoded(pair_of_result(pair.result, pair.run, pair.file).stored, path, view)
+
+    return encode
 
 
 def drawing(photographs: Photographs, context: Context) -> Draw:

@@ -2,6 +2,7 @@
 
 import base64
 import math
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ from numpy.typing import NDArray
 
 from engine.coordinates import rescale_matrix
 from engine.encoding import EXACT, placed, preprocessing_word
+from engine.errors import Dinov3MatchError, GraphError
 from engine.features import FeatureMap
 from engine.report.data_file import data_script, rounded
 from engine.report.folder import ReportFolder
@@ -94,12 +96,23 @@ def _canvas(features: FeatureMap, rotation_deg: float) -> tuple[int, int]:
     raise ValueError(f"{features.key}: a grid of {rows} x {cols} fits no picture turned by {rotation_deg:g} degrees")
 
 
-class TokenWriter:
-    """Writes tokens to a report, once for each photograph and view."""
+Encode = Callable[[SourcePair, ImageRef, View], FeatureMap]
+"""(pair, its photograph, view) encodes it with the graph that matched them; raises a `WorkError` where it cannot."""
 
-    def __init__(self, folder: ReportFolder, tokens: TokenSource) -> None:
+
+class TokenWriter:
+    """Writes tokens to a report, once for each photograph and view.
+
+    Attributes:
+        no_graph: why photographs without stored tokens cannot be encoded; empty as long as they can, or need not.
+    """
+
+    def __init__(self, folder: ReportFolder, tokens: TokenSource, encode: Encode | None = None) -> None:
+        """Nothing is read yet; without `encode`, only what is stored is written."""
+        self.no_graph = ""
         self._folder = folder
         self._tokens = tokens
+        self._encode = encode
         self._written: dict[tuple[int, View], bool] = {}
 
     def names(self, pair: SourcePair, rows: tuple[int, int]) -> list[str] | None:
@@ -113,17 +126,28 @@ class TokenWriter:
         """
         result = pair.result
         views = ((result.image_a, result.view_a), (result.image_b, result.view_b))
-        there = [self._write(row, image, view) for row, (image, view) in zip(rows, views, strict=True)]
+        there = [self._write(pair, row, image, view) for row, (image, view) in zip(rows, views, strict=True)]
         return [_name(row, view) for row, (_, view) in zip(rows, views, strict=True)] if all(there) else None
 
-    def _write(self, row: int, image: ImageRef, view: View) -> bool:
+    def _write(self, pair: SourcePair, row: int, image: ImageRef, view: View) -> bool:
         if (row, view) not in self._written:
-            features = self._tokens.find(image, view)
+            features = self._tokens.find(image, view) or self._encoded(pair, image, view)
             if features is not None:
                 name = _name(row, view)
                 self._folder.write(f"data/{name}.js", data_script(name, token_document(features)))
             self._written[row, view] = features is not None
         return self._written[row, view]
+
+    def _encoded(self, pair: SourcePair, image: ImageRef, view: View) -> FeatureMap | None:
+        if self._encode is None or pair.run is None:
+            return None
+        try:
+            return self._encode(pair, image, view)
+        except GraphError as error:
+            self.no_graph, self._encode = str(error), None
+        except Dinov3MatchError:
+            pass  # The photograph is missing or altered: the overview says so already.
+        return None
 
 
 def _name(row: int, view: View) -> str:

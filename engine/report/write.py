@@ -20,7 +20,7 @@ from engine.report.folder import MARKER, ReportFolder, check_replaceable, replac
 from engine.report.listing import Listing, choose_detailed, list_pairs
 from engine.report.pictures import PictureOutcome, Problem, file_name, write_pictures
 from engine.report.source import ResultSource, SourcePair
-from engine.report.tokens import TokenSource, TokenWriter
+from engine.report.tokens import Encode, TokenSource, TokenWriter
 
 FORMAT = 1
 """Version of the data that the pages read."""
@@ -69,6 +69,7 @@ def write_report(
     embed_root: Path,
     limits: ReportLimits | None = None,
     draw: Draw | None = None,
+    encode: Encode | None = None,
 ) -> ReportSummary:
     """Writes a report; a report at `out` is replaced as a whole, anything else there is left alone.
 
@@ -79,6 +80,7 @@ def write_report(
         embed_root: folder of the feature maps, for the patch-similarity maps.
         limits: how much of it goes in.
         draw: draws the PNG pictures of pairs; None to go without.
+        encode: encodes photographs whose feature maps are not stored; None to go without.
 
     Raises:
         UsageError: `out` is something else than a report.
@@ -96,9 +98,12 @@ def write_report(
         write_pages(folder)
         with_copy = set(listing.images_of(chosen))
         made = write_pictures(listing.images, with_copy, photographs, folder)
-        tokens = TokenSource(embed_root, source.description)
-        maps = _write_details(folder, source, listing, chosen, limits, TokenWriter(folder, tokens), draw)
-        problems = [*map(Problem, source.problems), *made.problems, *map(Problem, tokens.problems)]
+        stored = TokenSource(embed_root, source.description)
+        tokens = TokenWriter(folder, stored, encode)
+        maps = _write_details(folder, source, listing, chosen, limits, tokens, draw)
+        problems = [*map(Problem, source.problems), *made.problems, *map(Problem, stored.problems)]
+        if tokens.no_graph:
+            problems.append(Problem(tokens.no_graph, "graph"))
         folder.write("data/pairs.js", data_script("pairs", pairs_document(listing, chosen)))
         folder.write("data/run.js", data_script("run", run_document(source, listing, made, maps, problems)))
         folder.write(MARKER, f"Report of dinov3-match {__version__}. Open index.html.\n".encode())

@@ -16,7 +16,7 @@
     if (without) found.push(t("warn_no_model", { n: Report.format.whole(without) }));
     const missing = run.images.filter((image) => !image.picture).length;
     if (missing) found.push(t("warn_pictures", { n: Report.format.whole(missing) }));
-    if (!run.maps) found.push(t("warn_tokens"));
+    if (!run.maps && !run.problems.some((problem) => problem.code === "graph")) found.push(t("warn_tokens"));
     const more = run.problem_count - run.problems.length;
     // The program's own words are English; those with a code are said here in Korean.
     const told = run.problems.map(({ text, code, values }) => (Report.language() === "en" || !code ? text : t("problem_" + code, values)));

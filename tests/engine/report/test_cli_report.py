@@ -95,6 +95,36 @@ def test_the_newest_of_several_runs_is_reported(match: Any, command: Any, tmp_pa
     assert (ran.code, "1 pair(s) of 2 photographs" in ran.out, "newest of" in ran.out) == (0, True, False)
 
 
+def test_feature_maps_that_are_not_stored_are_made_anew(
+    match: Any, command: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert match("-i", "160", "-a", "400.0001", "-b", "200.0001", "--rotations", "4").code == 0
+    ran = command("report", "--pictures", "0", "-o", "made")
+    assert ran.code == 0, ran.err
+    assert "feature maps are not stored; encoding with" in ran.out
+    assert len(list((tmp_path / "made" / "data" / "tokens").iterdir())) == 2
+    monkeypatch.setenv("GRAPH_ROOT", str(tmp_path / "nowhere"))
+    ran = command("report", "--pictures", "0", "-o", "without")
+    assert ran.code == 0, ran.err
+    assert "its feature maps are not stored" in ran.err
+    assert not (tmp_path / "without" / "data" / "tokens").exists()
+
+
+def test_stored_feature_maps_are_those_that_would_be_made(match: Any, command: Any, tmp_path: Path) -> None:
+    arguments = ("-i", "160", "-a", "400.0001", "-b", "200.0001", "--rotations", "4")
+    assert match(*arguments).code == 0
+    assert command("report", "--pictures", "0", "-o", "made").code == 0
+    assert match("-e", *arguments, "--tag", "stored").code == 0
+    ran = command("report", "--pictures", "0", "-o", "stored", "--tag", "stored")
+    assert "encoding" not in ran.out
+    files = [
+        {path.name: path.read_bytes() for path in (tmp_path / name / "data" / "tokens").iterdir()}
+        for name in ("made", "stored")
+    ]
+    assert files[0] == files[1]
+    assert len(files[0]) == 2
+
+
 def test_a_mistyped_backbone_is_recognised(match: Any, command: Any) -> None:
     assert match("-i", "160", "-a", "400.0001", "-b", "200.0001").code == 0
     ran = command("report", "-w", "vits61")

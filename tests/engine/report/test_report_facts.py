@@ -30,7 +30,7 @@ def test_search_refinement_and_verdict_are_told(browser: Any, tmp_path: Path) ->
     source = judged_run(tmp_path, [None] * 9)
     pairs = list(source.pairs())
     steps = (
-        RefinementStep("dense 448", 512, 300, 0.8, 0.4, True),
+        RefinementStep("dense_448", 512, 300, 0.8, 0.4, True),
         RefinementStep("tiles 896", 90, 12, None, None, False),
     )
     refinement = Refinement(steps, 0.2, np.zeros((300, 2)), np.zeros((300, 2)), np.full(300, 0.8))
