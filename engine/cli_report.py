@@ -67,8 +67,8 @@ class ReportOptions:
         "--heat-pairs",
         type=whole_number(0),
         metavar="N",
-        help="of these, pairs with a patch-similarity map; feature maps that are not stored ('engine match --save-emb') "
-        "are made anew with the graph",
+        help="of these, pairs with a patch-similarity map; feature maps not stored by 'engine match --save-emb' are "
+        "made anew with the graph",
     )
     pictures: int = option(
         12,

@@ -126,6 +126,7 @@
     /* The table as it was left, at the pair that was looked at last. */
     function comeBack() {
       const seen = Report.lastPair === undefined ? -1 : Report.tableOrder().indexOf(Report.lastPair);
+      delete Report.lastPair;
       refresh();
       if (seen >= 0) goTo(seen);
     }

@@ -116,6 +116,12 @@ class Page:
                 code = {"text": "\r"} if key == "Enter" and kind == "keyDown" else {}
                 self.browser.execute_cdp_cmd("Input.dispatchKeyEvent", {"type": kind, "key": key, "code": key, **code})
 
+    def drawn(self) -> None:
+        """Waits until what was asked for is on the screen."""
+        self.browser.execute_async_script(
+            "const done = arguments[0]; requestAnimationFrame(() => requestAnimationFrame(() => setTimeout(done)))"
+        )
+
     def shot(self, selector: str) -> np.ndarray:
         data = self.browser.find_element("css selector", selector).screenshot_as_base64
         return cv2.imdecode(np.frombuffer(base64.b64decode(data), np.uint8), cv2.IMREAD_COLOR)

@@ -82,8 +82,13 @@ def test_the_table_is_found_as_it_was_left(page: Page) -> None:
     page.wait(lambda: page.js(ACTIVE) == "104", "the row of that pair")
     page.keys("#rows", "ArrowDown")
     page.wait(lambda: page.js(ACTIVE) == "105", "the next row")
+    page.js("document.getElementById('rows').scrollTop = 600")
+    page.wait(lambda: page.js("return !!document.querySelector('[aria-rowindex=\"14\"]')"), "rows farther up")
+    go(page, "overview", ".overview")
+    go(page, "pairs", "#rows")
+    page.wait(lambda: page.js(TOP) == 600, "the place, rather than that of a pair seen before")
     page.click("#language")
-    page.wait(lambda: page.js(TOP) == 6000, "the place in the other language")
+    page.wait(lambda: page.js(TOP) == 600, "the place in the other language")
     page.click("#language")
     page.click("[data-sort=c]")
     page.wait(lambda: page.js(TOP) == 0, "another order begins at its top")
@@ -109,6 +114,7 @@ def test_the_map_is_found_as_it_was_left(page: Page) -> None:
     page.keys("#map", *["ArrowDown"] * 30, "ArrowRight")
     page.wait(lambda: "400.0030 → 200.0001" in page.text("#map-status"), "the cursor")
     page.wait(lambda: "0030" in page.js(names), "the cell's row is named")
+    page.drawn()
     before = page.js(view)
     page.keys("#map", "Enter")
     page.wait(lambda: "→" in page.text("h1"), "the pair")
@@ -124,7 +130,8 @@ def test_a_small_map_lies_in_the_middle(browser: Any, tmp_path: Path) -> None:
     go(page, "map", "#map")
     cell = "return document.querySelector('.map-page').inspect().cell(...arguments)"
     page.wait(lambda: page.js("return document.querySelector('.map-page').inspect().scale") == 120, "the drawing")
-    assert page.js("return document.querySelector('.map-page').inspect().names") == ["0001", "0002", "0003"]
+    names = "return document.querySelector('.map-page').inspect().names"
+    page.wait(lambda: page.js(names) == ["0001", "0002", "0003"], "the names of the rows")
     left, right = page.js(cell, 0, 0), page.js(cell, 2, 2)
     width = page.js("return document.getElementById('map').clientWidth")
     assert abs((left["x"] + right["x"]) / 2 - width / 2) < 80, "beside the names"
