@@ -45,7 +45,7 @@
       const taken = refinement.steps.filter((step) => step.taken && step.px !== null).pop();
       const steps = refinement.steps.map((step) => el("div" + (step.taken ? "" : ".calm"), {}, t("step_line", {
         name: step.name.replaceAll("_", " "), n: whole(step.inliers), all: whole(step.matches),
-      }) + (step.px === null ? "" : ", ± " + px(step.px) + " px") + (step.taken ? "" : ", " + t("step_left"))));
+      }) + (step.px === null ? "" : ", ±\u00a0" + px(step.px) + "\u00a0px") + (step.taken ? "" : ", " + t("step_left"))));
       if (taken) rows.push([t("uncertainty"), "± " + px(taken.px) + " px"]);
       rows.push([t("finer_matches"), whole(refinement.finer)], [t("refinement_steps"), steps.length ? steps : "–"]);
     }

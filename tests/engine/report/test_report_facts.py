@@ -53,7 +53,7 @@ def test_search_refinement_and_verdict_are_told(browser: Any, tmp_path: Path) ->
     assert facts["views tried"] == "7"
     assert facts["uncertainty of a match in b"] == "± 0.80 px"
     assert facts["matches finer than a patch"] == "300"
-    assert facts["refinement steps"].splitlines() == [
+    assert facts["refinement steps"].replace("\u00a0", " ").splitlines() == [
         "dense 448: 300 of 512 inliers, ± 0.80 px",
         "tiles 896: 12 of 90 inliers, not taken",
     ]
