@@ -26,7 +26,11 @@ class ConvertOptions:
         None, "-w", "--weights", type=str, metavar="ALIAS", help="backbone, where several have stored matches"
     )
     run: str | None = option(
-        None, "--run", type=str, metavar="NAME", help="stored run, where several settings were used; 'list' lists them"
+        None,
+        "--run",
+        type=str,
+        metavar="NAME",
+        help="stored run, where several settings were used, else the newest; its first letters do; 'list' lists them",
     )
     tag: str | None = option(None, "--tag", type=str, metavar="NAME", help="read from MATCH_ROOT-NAME")
     keypoints_only: bool = option(
@@ -50,7 +54,6 @@ def run_convert(options: ConvertOptions, context: Context) -> int:
     out = Path(options.out)
     check_target(out, FORMATS[options.to], options.overwrite)
     chosen = choose_run(runs, root, options.weights, options.run)
-    print(chosen.line())
     source = Source(chosen.folder, chosen.settings, context.roots.embeds)
     said = _convert(source, out, options)
     if source.outdated_pairs:

@@ -2,14 +2,14 @@
 
 import contextlib
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 from engine.cli_common import report_failures
 from engine.cli_demo import DemoOptions, run_demo
 from engine.cli_match import procedure_maker
 from engine.cli_match_options import MatchOptions
-from engine.cli_report import print_summary
+from engine.cli_report import drawing, print_summary
 from engine.context import Context
 from engine.convert.runs import stored_runs
 from engine.dataset import DataSet, scan
@@ -24,7 +24,6 @@ from engine.pairs import Pair, enumerate_pairs, file_entries
 from engine.photographs import Photographs
 from engine.report import ReportLimits, write_report
 from engine.report.source import RunDescription, SourcePair, StoreSource
-from engine.report.write import PictureFiles
 from engine.results import PairResult
 from engine.runtime import open_graph
 from engine.sample_photographs import SUFFIXES
@@ -34,7 +33,7 @@ from models.bundled import bundled_graph
 from models.catalogue import BUNDLED_ALIAS
 
 _REPORTED_PICTURES = 3
-"""PNG pictures in the report, as many as the demonstration draws anyway."""
+"""PNG pictures in the report."""
 
 
 def run_demo_command(options: DemoOptions, context: Context) -> int:
@@ -52,31 +51,37 @@ def run_demo_command(options: DemoOptions, context: Context) -> int:
 class _ThisRun:
     """The pairs of this run alone: the folder may hold those of other photographs, matched with the same settings."""
 
-    description: RunDescription
+    stored: StoreSource
     results: Sequence[PairResult]
-    match_root: Path
-    problems: list[str] = field(default_factory=list)
+
+    @property
+    def description(self) -> RunDescription:
+        return self.stored.description
+
+    @property
+    def problems(self) -> list[str]:
+        return self.stored.problems
 
     def __len__(self) -> int:
         return len(self.results)
 
     def pairs(self) -> Iterator[SourcePair]:
-        for result in self.results:
-            labels = (result.image_a.label, result.image_b.label)
-            yield SourcePair(result, result_path(self.match_root, BUNDLED_ALIAS, *labels))
+        wanted = {_paths(result) for result in self.results}
+        return (pair for pair in self.stored.pairs() if _paths(pair.result) in wanted)
+
+
+def _paths(result: PairResult) -> tuple[Path, Path]:
+    return result.image_a.path, result.image_b.path
 
 
 def _report(options: DemoOptions, context: Context, results: Sequence[PairResult]) -> None:
     """Writes the report of what was matched; the last line of the demonstration says where it is."""
     out = Path(options.out)
     matches = _matches_folder(out)
-    source = _ThisRun(StoreSource(stored_runs(matches)[0].folder, matches).description, results, matches)
+    source = _ThisRun(StoreSource(stored_runs(matches)[0].folder, matches), results)
     photographs = Photographs(Path(options.images) if options.images else out / "images")
-    pictures = PictureFiles(
-        lambda file: picture_path(file, out / "pair_viz"), PictureMaker(photographs, context.registry, Strokes()).make
-    )
-    limits = ReportLimits(pictures=_REPORTED_PICTURES)
-    summary = write_report(source, out / "report", photographs, out / "dinov3_embeds", limits, pictures)
+    limits, draw = ReportLimits(pictures=_REPORTED_PICTURES), drawing(photographs, context)
+    summary = write_report(source, out / "report", photographs, out / "dinov3_embeds", limits, draw)
     print_summary(summary, len(source))
 
 

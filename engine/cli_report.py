@@ -4,17 +4,27 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
+from engine.cli_match import match_root
 from engine.cli_options import option
 from engine.cli_types import whole_number
 from engine.context import Context
 from engine.convert.runs import choose_run, stored_runs
 from engine.drawing import Strokes
+from engine.errors import DataSetError, UsageError
+from engine.features import FeatureMap
+from engine.imaging import image_file_facts
 from engine.photographs import Photographs
+from engine.progress import say
 from engine.report import ReportLimits, ReportSummary, write_report
 from engine.report.folder import check_replaceable
-from engine.report.source import FileSource, ResultSource, StoreSource
-from engine.report.write import PictureFiles
-from engine.vis import PictureMaker, picture_path
+from engine.report.source import FileSource, ResultSource, SourcePair, StoreSource
+from engine.report.tokens import Encode
+from engine.report.write import Draw
+from engine.results import ImageRef
+from engine.views import View
+from engine.vis import PictureMaker
+from engine.vis_pairs import pair_of_result
+from engine.vis_tokens import TokenFinder
 
 _SHOWN_PROBLEMS = 5
 
@@ -27,20 +37,23 @@ class ReportOptions:
         None, "-o", "--out", type=str, metavar="DIR", help="folder of the report, else EXPORT_ROOT/report"
     )
     root: str | None = option(None, "-r", "--root", type=str, metavar="DIR", help="results, else MATCH_ROOT")
+    tag: str | None = option(
+        None, "--tag", type=str, metavar="NAME", help="report MATCH_ROOT-NAME, by default to EXPORT_ROOT/report-NAME"
+    )
     weights: str | None = option(
         None,
         "-w",
         "--weights",
         type=str,
         metavar="ALIAS",
-        help="backbone to report, where results of several are stored",
+        help="backbone to report, else that of the newest run",
     )
     run: str | None = option(
         None,
         "--run",
         type=str,
         metavar="NAME",
-        help="the run to report, where several are stored; its first letters do",
+        help="the run to report, where several are stored, else the newest; its first letters do",
     )
     details: int = option(
         2000,
@@ -54,30 +67,58 @@ class ReportOptions:
         "--heat-pairs",
         type=whole_number(0),
         metavar="N",
-        help="of these, pairs with a patch-similarity map (needs stored feature maps: 'engine match --save-emb')",
+        help="of these, pairs with a patch-similarity map; feature maps not stored by 'engine match --save-emb' are "
+        "made anew with the graph",
     )
     pictures: int = option(
         12,
         "--pictures",
         type=whole_number(0),
         metavar="N",
-        help="of these, pairs with their PNG (some megabytes each), from VIS_ROOT or drawn now",
+        help="of these, pairs with their PNG (some megabytes each), drawn now",
     )
 
 
 def run_report(options: ReportOptions, context: Context) -> int:
     """Writes the report; says where its first page is. Exit code 0, also where photographs are missing in it."""
     roots = context.roots
-    match_root = Path(options.root).expanduser() if options.root else roots.matches
-    out = Path(options.out).expanduser() if options.out else roots.exports / "report"
+    if options.root and options.tag is not None:
+        raise UsageError("--root and --tag both name the results: give one of them")
+    results = Path(options.root).expanduser() if options.root else match_root(context, options.tag)
+    report = "report" if options.tag is None else f"report-{options.tag}"
+    out = Path(options.out).expanduser() if options.out else roots.exports / report
     check_replaceable(out)
     photographs = Photographs(roots.images)
-    source = _source(match_root, options, photographs)
+    source = _source(results, options, photographs)
     limits = ReportLimits(options.details, options.heat_pairs, options.pictures)
-    maker = PictureMaker(photographs, context.registry, Strokes())
-    pictures = PictureFiles(lambda file: picture_path(file, roots.pictures), maker.make)
-    print_summary(write_report(source, out, photographs, roots.embeds, limits, pictures), len(source))
+    draw, encode = drawing(photographs, context), _encoding(photographs, context)
+    print_summary(write_report(source, out, photographs, roots.embeds, limits, draw, encode), len(source))
     return 0
+
+
+def _encoding(photographs: Photographs, context: Context) -> Encode:
+    """Encodes photographs of a run whose feature maps are not stored, for the patch-similarity maps."""
+    finder = TokenFinder(context.roots, tell=say)
+
+    def encode(pair: SourcePair, image: ImageRef, view: View) -> FeatureMap:
+        assert pair.run is not None
+        path = photographs.find(str(image.path), image.key)
+        if image_file_facts(path)[0] != image.bytes:
+            raise DataSetError(f"the photograph {path} is another file than when it was matched")
+        return finder.encoded(pair_of_result(pair.result, pair.run, pair.file).stored, path, view)
+
+    return encode
+
+
+def drawing(photographs: Photographs, context: Context) -> Draw:
+    """Draws pairs for a report, from what the report itself was made from."""
+    maker = PictureMaker(photographs, context.registry, Strokes())
+
+    def draw(pair: SourcePair, picture: Path) -> None:
+        stored = pair.file if pair.run is None else pair_of_result(pair.result, pair.run, pair.file)
+        maker.make(stored, picture)
+
+    return draw
 
 
 def print_summary(summary: ReportSummary, stored_pairs: int) -> None:
@@ -96,10 +137,10 @@ def print_summary(summary: ReportSummary, stored_pairs: int) -> None:
     print(f"report: {summary.index}")
 
 
-def _source(match_root: Path, options: ReportOptions, photographs: Photographs) -> ResultSource:
-    runs = stored_runs(match_root) if match_root.is_dir() else []
+def _source(results: Path, options: ReportOptions, photographs: Photographs) -> ResultSource:
+    runs = stored_runs(results) if results.is_dir() else []
     if runs:
-        return StoreSource(choose_run(runs, match_root, options.weights, options.run).folder, match_root)
-    source = FileSource(match_root, photographs, options.weights)
-    print(f"no stored run below {match_root}: reporting its {len(source)} result file(s)")
+        return StoreSource(choose_run(runs, results, options.weights, options.run).folder, results)
+    source = FileSource(results, photographs, options.weights)
+    print(f"no stored run below {results}: reporting its {len(source)} result file(s)")
     return source

@@ -65,7 +65,7 @@ class TokenFinder:
 
     def _map(self, pair: DrawablePair, image: StoredImage, path: Path, view: View) -> FeatureMap:
         found = self._stored(pair, image, path, view)
-        return self._encoded(pair.stored, path, view) if found is None else found
+        return self.encoded(pair.stored, path, view) if found is None else found
 
     def _stored(self, pair: DrawablePair, image: StoredImage, path: Path, view: View) -> FeatureMap | None:
         stored = pair.stored
@@ -88,7 +88,13 @@ class TokenFinder:
         stride = other.encoded_size[0] // other.grid[1]
         return placed(found, view.rotation_deg, canvas_size(found.encoded_size, view.rotation_deg, stride))
 
-    def _encoded(self, stored: StoredResult, path: Path, view: View) -> FeatureMap:
+    def encoded(self, stored: StoredResult, path: Path, view: View) -> FeatureMap:
+        """The map of a photograph in a view, made by the graph that matched the pair.
+
+        Raises:
+            GraphError: that graph is not there.
+            ImageReadError, ProviderError, WorkError: encoding failed.
+        """
         runtime = self._runtime(stored)
         entry = file_entry(path)
         size, graph = _image_size(stored), runtime.graph

@@ -52,6 +52,10 @@ class Listing:
     def __len__(self) -> int:
         return len(self.a)
 
+    def images_of(self, rows: Iterable[int]) -> list[int]:
+        """Rows of the images that take part in these pairs, each once."""
+        return sorted({int(column[row]) for row in rows for column in (self.a, self.b)})
+
 
 def list_pairs(pairs: Iterable[SourcePair]) -> Listing:
     """Goes through the pairs once and keeps what the map and the table need."""

@@ -1,6 +1,7 @@
 """Reduced copies and thumbnails of the photographs, so that a report can be moved to where the photographs are not."""
 
 import os
+import re
 from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -23,7 +24,23 @@ THUMB_LONGEST_PX = 192
 _COPY_QUALITY, _THUMB_QUALITY = 86, 74
 _WORKERS = 4
 
-_Made = tuple[int, dict[str, bytes] | str]
+
+@dataclass(frozen=True)
+class Problem:
+    """Something missing in a report.
+
+    Attributes:
+        text: what and why, in English.
+        code: what the pages call it in other languages, `problem_<code>`; empty where they have no words for it.
+        values: what stands in those words.
+    """
+
+    text: str
+    code: str = ""
+    values: dict[str, str] = field(default_factory=dict)
+
+
+_Made = tuple[int, dict[str, bytes] | Problem]
 
 
 @dataclass
@@ -32,11 +49,11 @@ class PictureOutcome:
 
     Attributes:
         present: rows of the images that have a thumbnail (and a copy, where one was asked for).
-        problems: one line per photograph that is missing, unreadable or of another size than when it was matched.
+        problems: one per photograph that is missing, unreadable or of another size than when it was matched.
     """
 
     present: set[int] = field(default_factory=set)
-    problems: list[str] = field(default_factory=list)
+    problems: list[Problem] = field(default_factory=list)
 
 
 def thumb_name(row: int) -> str:
@@ -63,16 +80,18 @@ def write_pictures(
         try:
             paths[row] = photographs.find(str(image.ref.path), image.ref.key)
         except DataSetError as error:
-            outcome.problems.append(str(error))
+            outcome.problems.append(Problem(str(error), "missing", {"file": file_name(image.ref.path)}))
 
     def make(row: int) -> _Made:
         try:
-            return row, _reduced(paths[row], row, images[row].ref.size, row in with_copy)
-        except (ImageReadError, DataSetError) as error:
-            return row, str(error)
+            pixels = read_image(paths[row])
+        except ImageReadError as error:
+            return row, Problem(str(error), "unreadable", {"file": file_name(images[row].ref.path)})
+        altered = _altered(paths[row], (pixels.shape[1], pixels.shape[0]), images[row].ref.size)
+        return row, altered or _reduced(pixels, row, row in with_copy)
 
     for row, made in progress_bar(_in_threads(make, list(paths)), len(paths), "photograph"):
-        if isinstance(made, str):
+        if isinstance(made, Problem):
             outcome.problems.append(made)
             continue
         for name, data in made.items():
@@ -98,14 +117,23 @@ def _in_threads(make: Callable[[int], _Made], rows: list[int]) -> Iterator[_Made
                 future.cancel()
 
 
-def _reduced(path: Path, row: int, size: tuple[int, int], with_copy: bool) -> dict[str, bytes]:
-    pixels = read_image(path)
-    found = (pixels.shape[1], pixels.shape[0])
-    if found != size:
-        raise DataSetError(
-            f"the photograph {path} has {found[0]} x {found[1]} pixels, but had {size[0]} x {size[1]} when it was "
-            "matched. Restore it, or match its pairs again"
-        )
+def _altered(path: Path, found: tuple[int, int], before: tuple[int, int]) -> Problem | None:
+    if found == before:
+        return None
+    text = (
+        f"the photograph {path} has {found[0]} x {found[1]} pixels, but had {before[0]} x {before[1]} when it was "
+        "matched. Restore it, or match its pairs again"
+    )
+    sizes = {name: f"{width} × {height}" for name, (width, height) in (("found", found), ("before", before))}
+    return Problem(text, "size", {"file": file_name(path), **sizes})
+
+
+def file_name(recorded: Path) -> str:
+    """The last part of a path in the notation of whichever system recorded it."""
+    return re.split(r"[\\/]", str(recorded))[-1]
+
+
+def _reduced(pixels: NDArray[np.uint8], row: int, with_copy: bool) -> dict[str, bytes]:
     reduced = _shrink(pixels, COPY_LONGEST_PX)
     made = {thumb_name(row): _jpeg(_shrink(reduced, THUMB_LONGEST_PX), _THUMB_QUALITY)}
     if with_copy:

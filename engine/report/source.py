@@ -7,14 +7,14 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from engine.errors import ResultFileError
+from engine.errors import ResultFileError, WorkError
 from engine.hooks import ModelKind
 from engine.photographs import Photographs
 from engine.result_picker import result_folders
 from engine.results import ImageRef, PairResult, RunInfo, Verification
 from engine.store.match_shard_reading import MatchShardReader
 from engine.store.matches_h5 import PREFIX, MatchStore
-from engine.store.result_json import read_result, result_path
+from engine.store.result_json import read_result, result_path, result_text
 from engine.store.shards import list_shards
 from engine.store.stored_result import StoredImage, StoredResult
 
@@ -66,10 +66,30 @@ class RunDescription:
 
 @dataclass(frozen=True, eq=False)
 class SourcePair:
-    """A pair and the result file that holds it (which may be gone)."""
+    """A pair and where it comes from.
+
+    Attributes:
+        file: its result file; of a stored run, where such a file would lie.
+        run: what a stored run made the pair with; None of a pair that was read from its file.
+    """
 
     result: PairResult
     file: Path
+    run: RunInfo | None = None
+
+    def as_json(self) -> bytes:
+        """The result file. That of a stored run is written anew: at its place may lie the file of another run.
+
+        Raises:
+            WorkError: the file that it was read from cannot be read any more.
+        """
+        if self.run is not None:
+            return result_text(self.result, self.run).encode()
+        try:
+            return self.file.read_bytes()
+        except OSError as error:
+            problem = f"{self.file} cannot be read: {error.strerror or error}"
+            raise WorkError(f"{problem}. Allow reading it, or delete it") from error
 
 
 class ResultSource(Protocol):
@@ -114,10 +134,11 @@ class StoreSource:
 
     def pairs(self) -> Iterator[SourcePair]:
         for name_a, name_b in self._names:
-            result = self._store.get(name_a, name_b)
-            if result is not None:
+            found = self._store.find(name_a, name_b)
+            if found is not None:
+                result, run = found
                 labels = (result.image_a.label, result.image_b.label)
-                yield SourcePair(result, result_path(self._match_root, self._description.weights, *labels))
+                yield SourcePair(result, result_path(self._match_root, self._description.weights, *labels), run)
 
 
 def _run_info(folder: Path) -> RunInfo:

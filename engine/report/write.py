@@ -1,8 +1,7 @@
 """From a run to its report: list the pairs, reduce the photographs, write pages and data."""
 
-import re
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from importlib import resources
 from pathlib import Path
@@ -19,15 +18,15 @@ from engine.report.data_file import data_script, rounded
 from engine.report.detail import detail_document
 from engine.report.folder import MARKER, ReportFolder, check_replaceable, replace_folder
 from engine.report.listing import Listing, choose_detailed, list_pairs
-from engine.report.pictures import PictureOutcome, write_pictures
+from engine.report.pictures import PictureOutcome, Problem, file_name, write_pictures
 from engine.report.source import ResultSource, SourcePair
-from engine.report.tokens import TokenSource, images_of
+from engine.report.tokens import Encode, TokenSource, TokenWriter
 
 FORMAT = 1
 """Version of the data that the pages read."""
 
-Draw = Callable[[Path, Path], None]
-"""(result file, picture) draws the picture; raises a `WorkError` where it cannot."""
+Draw = Callable[[SourcePair, Path], None]
+"""(pair, PNG file) draws the pair as the run found it; raises a `WorkError` where it cannot."""
 
 
 @dataclass(frozen=True)
@@ -37,7 +36,7 @@ class ReportLimits:
     Attributes:
         details: pairs with a page of their own, the best.
         heat_pairs: of these, pairs with a patch-similarity map.
-        pictures: of these, pairs with their picture (PNG, some megabytes each): taken as it is, or drawn.
+        pictures: of these, pairs with their picture (PNG, some megabytes each).
     """
 
     details: int = 2000
@@ -63,21 +62,14 @@ class ReportSummary:
     problems: list[str]
 
 
-@dataclass(frozen=True)
-class PictureFiles:
-    """Pictures (PNG) of pairs: where they lie for a result file, and what draws one."""
-
-    path_for: Callable[[Path], Path]
-    draw: Draw
-
-
 def write_report(
     source: ResultSource,
     out: Path,
     photographs: Photographs,
     embed_root: Path,
     limits: ReportLimits | None = None,
-    pictures: PictureFiles | None = None,
+    draw: Draw | None = None,
+    encode: Encode | None = None,
 ) -> ReportSummary:
     """Writes a report; a report at `out` is replaced as a whole, anything else there is left alone.
 
@@ -87,7 +79,8 @@ def write_report(
         photographs: finds the photographs.
         embed_root: folder of the feature maps, for the patch-similarity maps.
         limits: how much of it goes in.
-        pictures: PNG pictures of pairs, or None to go without.
+        draw: draws the PNG pictures of pairs; None to go without.
+        encode: encodes photographs whose feature maps are not stored; None to go without.
 
     Raises:
         UsageError: `out` is something else than a report.
@@ -103,16 +96,21 @@ def write_report(
     chosen = choose_detailed(listing, limits.details)
     with replace_folder(out) as folder:
         write_pages(folder)
-        with_copy = set(images_of(chosen, listing.a, listing.b))
+        with_copy = set(listing.images_of(chosen))
         made = write_pictures(listing.images, with_copy, photographs, folder)
-        with_tokens = _write_tokens(folder, listing, chosen[: limits.heat_pairs], embed_root, source)
-        _write_details(folder, source, chosen, limits, pictures)
-        problems = [*source.problems, *made.problems]
+        stored = TokenSource(embed_root, source.description)
+        tokens = TokenWriter(folder, stored, encode)
+        maps = _write_details(folder, source, listing, chosen, limits, tokens, draw)
+        problems = [*map(Problem, source.problems), *made.problems, *map(Problem, stored.problems)]
+        if tokens.no_graph:
+            problems.append(Problem(tokens.no_graph, "graph"))
         folder.write("data/pairs.js", data_script("pairs", pairs_document(listing, chosen)))
-        folder.write("data/run.js", data_script("run", run_document(source, listing, made, with_tokens, problems)))
+        folder.write("data/run.js", data_script("run", run_document(source, listing, made, maps, problems)))
         folder.write(MARKER, f"Report of dinov3-match {__version__}. Open index.html.\n".encode())
         size = folder.bytes_written
-    return ReportSummary(out / "index.html", len(listing), len(listing.images), len(chosen), size, problems)
+    return ReportSummary(
+        out / "index.html", len(listing), len(listing.images), len(chosen), size, [problem.text for problem in problems]
+    )
 
 
 def write_pages(folder: ReportFolder) -> None:
@@ -122,63 +120,47 @@ def write_pages(folder: ReportFolder) -> None:
         folder.write(entry.name if entry.name == "index.html" else f"assets/{entry.name}", entry.read_bytes())
 
 
-def _write_tokens(
-    folder: ReportFolder, listing: Listing, rows: list[int], embed_root: Path, source: ResultSource
-) -> set[int]:
-    tokens = TokenSource(embed_root, source.description)
-    written = set()
-    for image in images_of(rows, listing.a, listing.b):
-        document = tokens.document(listing.images[image])
-        if document is not None:
-            folder.write(f"data/tokens/{image}.js", data_script(f"tokens/{image}", document))
-            written.add(image)
-    return written
-
-
 def _write_details(
-    folder: ReportFolder, source: ResultSource, chosen: list[int], limits: ReportLimits, pictures: PictureFiles | None
-) -> None:
-    wanted = set(chosen)
+    folder: ReportFolder,
+    source: ResultSource,
+    listing: Listing,
+    chosen: list[int],
+    limits: ReportLimits,
+    tokens: TokenWriter,
+    draw: Draw | None,
+) -> int:
+    """Writes the data of the pairs shown in detail; returns how many of them have a patch-similarity map."""
+    wanted, with_map = set(chosen), set(chosen[: limits.heat_pairs])
     with_picture = set(chosen[: limits.pictures])
+    maps = 0
     for row, pair in enumerate(progress_bar(source.pairs(), len(source), "page")):
-        if row in wanted:
-            files = _copy_files(folder, pair, pictures, row in with_picture)
-            folder.write(f"data/pair/{row}.js", data_script(f"pair/{row}", detail_document(pair.result, files)))
+        if row not in wanted:
+            continue
+        names = tokens.names(pair, (int(listing.a[row]), int(listing.b[row]))) if row in with_map else None
+        maps += names is not None
+        files = _write_files(folder, row, pair, draw if row in with_picture else None)
+        folder.write(f"data/pair/{row}.js", data_script(f"pair/{row}", detail_document(pair.result, files, names)))
+    return maps
 
 
-def _copy_files(
-    folder: ReportFolder, pair: SourcePair, pictures: PictureFiles | None, with_picture: bool
-) -> dict[str, str]:
-    """Copies the result file and the picture of a pair, as far as there are any; names of what was copied."""
-    files: dict[str, str] = {}
-    place = f"files/{pair.file.parent.name}"
-    if not pair.file.is_file():
+def _write_files(folder: ReportFolder, row: int, pair: SourcePair, draw: Draw | None) -> dict[str, str]:
+    """Writes what can be downloaded of a pair, under the row's number, as labels may repeat; names of what there is.
+
+    Pictures that lie in VIS_ROOT are not taken: nothing tells which run and which options they were drawn with.
+    """
+    place = f"files/{row}/{pair.file.stem}"
+    files = {"json": f"{place}.json"}
+    folder.write(files["json"], pair.as_json())
+    if draw is None:
         return files
-    files["json"] = f"{place}/{pair.file.name}"
-    folder.write(files["json"], _read(pair.file))
-    if pictures is None or not with_picture:
-        return files
-    picture = pictures.path_for(pair.file)
-    current = picture.is_file() and picture.stat().st_mtime_ns >= pair.file.stat().st_mtime_ns
-    target = f"{place}/{pair.file.stem}.png"
-    if current:
-        files["png"] = target
-        folder.write(target, _read(picture))
-    else:
-        try:
-            pictures.draw(pair.file, folder.path / target)
-        except Dinov3MatchError:
-            return files  # The photograph is missing or altered: the overview says so already.
-        files["png"] = target
-        folder.bytes_written += (folder.path / target).stat().st_size
-    return files
-
-
-def _read(path: Path) -> bytes:
+    picture = folder.path / f"{place}.png"
     try:
-        return path.read_bytes()
-    except OSError as error:
-        raise WorkError(f"{path} cannot be read: {error.strerror or error}. Allow reading it, or delete it") from error
+        draw(pair, picture)
+    except Dinov3MatchError:
+        return files  # The photograph is missing or altered: the overview says so already.
+    files["png"] = f"{place}.png"
+    folder.bytes_written += picture.stat().st_size
+    return files
 
 
 def pairs_document(listing: Listing, chosen: list[int]) -> dict[str, Any]:
@@ -203,9 +185,13 @@ def pairs_document(listing: Listing, chosen: list[int]) -> dict[str, Any]:
 
 
 def run_document(
-    source: ResultSource, listing: Listing, made: PictureOutcome, with_tokens: set[int], problems: list[str]
+    source: ResultSource, listing: Listing, made: PictureOutcome, maps: int, problems: list[Problem]
 ) -> dict[str, Any]:
-    """What is known of the run and its photographs, JSON-ready."""
+    """What is known of the run and its photographs, JSON-ready.
+
+    Args:
+        maps: how many pairs have a patch-similarity map.
+    """
     run = source.description
     return {
         "format": FORMAT,
@@ -228,8 +214,9 @@ def run_document(
             "forward": _median(listing.forward_ms),
             "total": _median(listing.total_ms),
         },
-        "problems": problems[:200],
+        "problems": [asdict(problem) for problem in problems[:200]],
         "problem_count": len(problems),
+        "maps": maps,
         "scale": ["#" + bytes(colour).hex() for colour in SCALE],
         "images": [
             {
@@ -237,18 +224,11 @@ def run_document(
                 "file": file_name(image.ref.path),
                 "group": image.group,
                 "size": list(image.ref.size),
-                "grid": list(image.ref.grid),
                 "picture": row in made.present,
-                "tokens": row in with_tokens,
             }
             for row, image in enumerate(listing.images)
         ],
     }
-
-
-def file_name(recorded: Path) -> str:
-    """The last part of a path in the notation of whichever system recorded it."""
-    return re.split(r"[\\/]", str(recorded))[-1]
 
 
 def _median(values: list[float]) -> float | None:

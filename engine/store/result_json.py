@@ -35,7 +35,15 @@ from engine.store.stored_result import StoredResult
 from engine.verification import residuals_px
 from models.catalogue import BACKBONES
 
-__all__ = ["ExistingResult", "StoredResult", "existing_digest", "read_result", "result_path", "write_result"]
+__all__ = [
+    "ExistingResult",
+    "StoredResult",
+    "existing_digest",
+    "read_result",
+    "result_path",
+    "result_text",
+    "write_result",
+]
 
 _SURROGATE = re.compile("[\ud800-\udfff]")
 _ENCODER = json.JSONEncoder(ensure_ascii=False, allow_nan=False)
@@ -76,9 +84,13 @@ def write_result(path: Path, result: PairResult, run: RunInfo) -> None:
     Raises:
         WriteError: the file cannot be written.
     """
-    text = _SURROGATE.sub(lambda found: f"\\u{ord(found[0]):04x}", render_json(result_document(result, run)))
     # The store has the result already, and what a power cut spoils here is written again from it.
-    write_text(path, text + "\n", sync=False)
+    write_text(path, result_text(result, run), sync=False)
+
+
+def result_text(result: PairResult, run: RunInfo) -> str:
+    """The text of a result file."""
+    return _SURROGATE.sub(lambda found: f"\\u{ord(found[0]):04x}", render_json(result_document(result, run))) + "\n"
 
 
 def existing_digest(path: Path) -> ExistingResult | None:

@@ -22,11 +22,11 @@ from engine.graph_info import GraphInfo
 from engine.graph_metadata import read_metadata
 from engine.matcher import Matcher
 from engine.photographs import Photographs
-from engine.report.listing import ListedImage
 from engine.report.source import RunDescription, StoreSource
 from engine.report.tokens import TokenSource
 from engine.sample_photographs import encode_photographs
 from engine.settings import load_roots
+from engine.views import UPRIGHT
 from engine.vis_pairs import pair_of_file
 from engine.vis_tokens import TokenFinder
 from models import contract
@@ -86,11 +86,11 @@ def test_everything_that_reads_feature_maps_finds_them(
     assert source.has_features()
 
     report = StoreSource(run.folder, exports / "pair_match")
-    image = ListedImage(next(report.pairs()).result.image_a, "400")
-    assert TokenSource(exports / "dinov3_embeds", report.description).document(image) is not None
+    image = next(report.pairs()).result.image_a
+    assert TokenSource(exports / "dinov3_embeds", report.description).find(image, UPRIGHT) is not None
     settings = {**report.description.settings, "resampling": "bilinear"}
     other: RunDescription = replace(report.description, settings=settings)
-    assert TokenSource(exports / "dinov3_embeds", other).document(image) is None
+    assert TokenSource(exports / "dinov3_embeds", other).find(image, UPRIGHT) is None
 
     file = next((exports / "pair_match").rglob("*.json"))
     assert json.loads(file.read_text("utf-8"))["settings"]["resampling"] == kernel

@@ -7,6 +7,8 @@
   const bar = document.getElementById("bar");
   const page = document.getElementById("page");
   const dark = window.matchMedia("(prefers-color-scheme: dark)");
+  const LISTS = ["overview", "photographs"];
+  const scrolled = new Map();
   let current = null;
 
   function theme() {
@@ -30,9 +32,11 @@
       el("span.brand", {}, "dinov3-match"), el("nav", { "aria-label": t("title") }, links),
       el("span.buttons", {},
         el("button", { type: "button", id: "language", "aria-label": t("other_language_label"), onclick: () => {
+          const top = window.scrollY;
           Report.switchLanguage();
           draw();
-          document.getElementById("language").focus();
+          document.getElementById("language").focus({ preventScroll: true });
+          requestAnimationFrame(() => window.scrollTo(0, top));
         } }, t("other_language")),
         el("button.round", { type: "button", id: "theme", "aria-label": t("theme"), title: t("theme"), onclick: () => {
           const next = document.documentElement.dataset.theme === "dark" ? "light" : "dark";
@@ -41,11 +45,18 @@
         } }, "◐")));
   }
 
+  /* What the page is about: a pair and a photograph by their names. */
+  function titleOf(name, argument) {
+    if (name === "pair" && argument in Report.get("pairs").a) return Report.parts.pairName(argument);
+    if (name === "image" && argument in Report.get("run").images) return Report.get("run").images[argument].key;
+    return t(name === "pair" ? "pairs" : name === "image" ? "photographs" : name);
+  }
+
   function draw() {
     if (current && current.leave) current.leave();
     const { name, argument } = route();
     document.documentElement.lang = Report.language();
-    document.title = t(name === "pair" || name === "image" ? "title" : name) + " · dinov3-match";
+    document.title = titleOf(name, argument) + " · dinov3-match";
     drawBar(name);
     current = Report.pages[name](argument);
     page.replaceChildren(current);
@@ -60,9 +71,14 @@
     page.replaceChildren(el("p.calm.wide-note", {}, t("load_failed", { file: missing.map((name) => "data/" + name + ".js").join(", ") })));
     return;
   }
+  /* Lists come back as they were left; what is new begins at its top. The keyboard goes on inside the page. */
+  history.scrollRestoration = "manual";
   window.addEventListener("hashchange", () => {
+    scrolled.set(page.dataset.page, window.scrollY);
     draw();
-    window.scrollTo(0, 0);
+    (current.focusPlace || page).focus({ preventScroll: true });
+    const { name } = route();
+    window.scrollTo(0, (LISTS.includes(name) && scrolled.get(name)) || 0);
   });
   document.addEventListener("keydown", (event) => {
     if (event.key !== "Escape" || route().name !== "pair" || event.target.closest("canvas")) return;

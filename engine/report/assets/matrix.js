@@ -4,24 +4,32 @@
 (function () {
   const { el, t } = Report;
   const { layout, paint, legend, bytes, ground } = Report.cells;
-  const MARGIN = { left: 92, top: 34 };
   const LARGEST = 120;
   const MODES = ["inliers", "share", "similarity", "verdict"];
-  let mode = "inliers";
+  /* Kept while the report is open, so that the map is found as it was left. */
+  const view = { scale: 1, x: 0, y: 0 };
+  const cursor = { row: 0, col: 0, shown: false };
+  let fitted = true;
+  let mode = "";
 
   Report.pages.map = function () {
     const plan = layout();
     const pairs = Report.get("pairs");
-    const view = { scale: 1, x: 0, y: 0 };
-    const cursor = { row: 0, col: 0, shown: false };
+    mode = mode || (pairs.p ? "verdict" : "inliers");
+    const { margin, drawLabels } = Report.mapLabels(plan, view);
     let painted = paint(mode);
+    let names = [];
     let dragged = null;
-    let fitted = true;
     const canvas = el("canvas.plate", { id: "map", tabindex: "0", role: "application", "aria-label": t("map_label"), "aria-describedby": "map-status" });
     const status = el("p.status", { id: "map-status", "aria-live": "polite" }, t("map_help"));
     const stage = el("div.map-stage", {}, canvas);
     const legendPlace = el("div", {}, legend(painted));
-    const area = () => ({ width: stage.clientWidth - MARGIN.left - 12, height: stage.clientHeight - MARGIN.top - 12 });
+    const area = () => ({ width: stage.clientWidth - margin.left - 12, height: stage.clientHeight - margin.top - 12 });
+    /* Where the cells begin: a map smaller than the stage lies in its middle. */
+    const origin = () => ({
+      left: margin.left + Math.max(0, (area().width - plan.cols.length * view.scale) / 2),
+      top: margin.top + Math.max(0, (area().height - plan.rows.length * view.scale) / 2),
+    });
     const fitScale = () => Math.min(LARGEST, area().width / plan.cols.length, area().height / plan.rows.length);
     const pairAt = (row, col) => plan.cells.get(row * plan.cols.length + col);
 
@@ -39,9 +47,10 @@
 
     function zoom(factor, x, y) {
       const scale = Math.min(LARGEST, Math.max(fitScale(), view.scale * factor));
-      view.x = x - ((x - view.x) * scale) / view.scale;
-      view.y = y - ((y - view.y) * scale) / view.scale;
+      const [from, share] = [origin(), scale / view.scale];
       view.scale = scale;
+      view.x = x + from.left - origin().left - (x - view.x) * share;
+      view.y = y + from.top - origin().top - (y - view.y) * share;
       fitted = scale <= fitScale();
       draw();
     }
@@ -51,7 +60,7 @@
       clampView();
       const context = Report.parts.prepare(canvas, stage.clientWidth, stage.clientHeight);
       drawCells(context);
-      drawLabels(context);
+      names = drawLabels(context, area(), origin());
       if (cursor.shown) drawCursor(context);
     });
 
@@ -75,7 +84,7 @@
       const bottom = Math.min(height, Math.round(plan.rows.length * scale + y));
       for (let line = 0; line < bottom; line += 1) target.fill(empty, line * width, line * width + right);
       for (const at of painted.order) block(plan.row[at], plan.col[at], painted.pixels[at]);
-      context.putImageData(image, Math.round(MARGIN.left * ratio), Math.round(MARGIN.top * ratio));
+      context.putImageData(image, Math.round(origin().left * ratio), Math.round(origin().top * ratio));
       if (view.scale >= 36) drawValues(context);
     }
 
@@ -84,6 +93,7 @@
       context.textAlign = "center";
       context.textBaseline = "middle";
       const { width, height } = area();
+      const { left, top } = origin();
       for (let at = 0; at < plan.row.length; at += 1) {
         const [x, y] = [(plan.col[at] + 0.5) * view.scale + view.x, (plan.row[at] + 0.5) * view.scale + view.y];
         if (x < 0 || y < 0 || x > width || y > height) continue;
@@ -93,59 +103,15 @@
         const bright = mode === "verdict" ? Report.format.samePlace(value) : (mode === "similarity" ? part : Math.sqrt(part)) > 0.55;
         context.fillStyle = bright ? "#0c0e10" : "#f0f3f7";
         const text = mode === "verdict" ? Report.format.certainty(value) : mode === "inliers" ? String(value) : mode === "share" ? Math.round(100 * value) + "%" : value.toFixed(2);
-        context.fillText(text, MARGIN.left + x, MARGIN.top + y);
-      }
-    }
-
-    function drawLabels(context) {
-      context.font = "13px " + getComputedStyle(document.body).fontFamily;
-      context.fillStyle = ground().dim;
-      context.strokeStyle = ground().bright;
-      context.textBaseline = "middle";
-      const { width, height } = area();
-      const within = (group, offset, room) => {
-        const from = Math.max(0, group.from * view.scale + offset);
-        const to = Math.min(room, group.to * view.scale + offset);
-        return to - from > 0 ? { from, to, middle: (from + to) / 2 } : null;
-      };
-      const label = (text, x, y, room) => {
-        let shown = text;
-        while (shown.length > 1 && context.measureText(shown).width > room) shown = shown.slice(0, -2) + "…";
-        if (context.measureText(shown).width <= room) context.fillText(shown, x, y);
-      };
-      context.textAlign = "center";
-      let last = -Infinity;
-      for (const group of plan.colGroups) {
-        const span = within(group, view.x, width);
-        if (!span) continue;
-        if (span.to - span.from > 14) label(group.name, MARGIN.left + span.middle, MARGIN.top / 2, span.to - span.from - 4);
-        if (group.from && span.from > 0 && span.from - last > 3) line(MARGIN.left + span.from, MARGIN.top - 8, MARGIN.left + span.from, MARGIN.top + Math.min(height, plan.rows.length * view.scale));
-        last = span.from;
-      }
-      context.textAlign = "right";
-      last = -Infinity;
-      for (const group of plan.rowGroups) {
-        const span = within(group, view.y, height);
-        if (!span) continue;
-        if (span.to - span.from > 12) label(group.name, MARGIN.left - 12, MARGIN.top + span.middle, MARGIN.left - 18);
-        if (group.from && span.from > 0 && span.from - last > 3) line(MARGIN.left - 8, MARGIN.top + span.from, MARGIN.left + Math.min(width, plan.cols.length * view.scale), MARGIN.top + span.from);
-        last = span.from;
-      }
-      function line(x0, y0, x1, y1) {
-        context.globalAlpha = 0.6;
-        context.lineWidth = 1;
-        context.beginPath();
-        context.moveTo(Math.round(x0) - 0.5, Math.round(y0) - 0.5);
-        context.lineTo(Math.round(x1) - 0.5, Math.round(y1) - 0.5);
-        context.stroke();
-        context.globalAlpha = 1;
+        context.fillText(text, left + x, top + y);
       }
     }
 
     function drawCursor(context) {
       const size = Math.max(5, view.scale);
-      const x = MARGIN.left + (cursor.col + 0.5) * view.scale + view.x - size / 2;
-      const y = MARGIN.top + (cursor.row + 0.5) * view.scale + view.y - size / 2;
+      const { left, top } = origin();
+      const x = left + (cursor.col + 0.5) * view.scale + view.x - size / 2;
+      const y = top + (cursor.row + 0.5) * view.scale + view.y - size / 2;
       context.lineWidth = 2;
       context.strokeStyle = ground().bright;
       context.strokeRect(x, y, size, size);
@@ -167,7 +133,8 @@
 
     function cellAt(event) {
       const box = canvas.getBoundingClientRect();
-      const [x, y] = [event.clientX - box.left - MARGIN.left, event.clientY - box.top - MARGIN.top];
+      const { left, top } = origin();
+      const [x, y] = [event.clientX - box.left - left, event.clientY - box.top - top];
       const [col, row] = [Math.floor((x - view.x) / view.scale), Math.floor((y - view.y) / view.scale)];
       const inside = x >= 0 && y >= 0 && row >= 0 && col >= 0 && row < plan.rows.length && col < plan.cols.length;
       return { x, y, row, col, inside };
@@ -259,7 +226,9 @@
       unwatch();
       window.removeEventListener("themechange", repaint);
     };
-    made.inspect = () => ({ ...view, cell: (row, col) => ({ x: MARGIN.left + (col + 0.5) * view.scale + view.x, y: MARGIN.top + (row + 0.5) * view.scale + view.y }) });
+    made.focusPlace = canvas;
+    made.enter = () => cursor.shown && tell();
+    made.inspect = () => ({ ...view, names, cell: (row, col) => ({ x: origin().left + (col + 0.5) * view.scale + view.x, y: origin().top + (row + 0.5) * view.scale + view.y }) });
     return made;
   };
 })();

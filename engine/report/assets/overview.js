@@ -16,9 +16,11 @@
     if (without) found.push(t("warn_no_model", { n: Report.format.whole(without) }));
     const missing = run.images.filter((image) => !image.picture).length;
     if (missing) found.push(t("warn_pictures", { n: Report.format.whole(missing) }));
-    if (!run.images.some((image) => image.tokens)) found.push(t("warn_tokens"));
+    if (!run.maps && !run.problems.some((problem) => problem.code === "graph")) found.push(t("warn_tokens"));
     const more = run.problem_count - run.problems.length;
-    return found.concat(run.problems, more > 0 ? [t("warn_more", { n: Report.format.whole(more) })] : []);
+    // The program's own words are English; those with a code are said here in Korean.
+    const told = run.problems.map(({ text, code, values }) => (Report.language() === "en" || !code ? text : t("problem_" + code, values)));
+    return found.concat(told, more > 0 ? [t("warn_more", { n: Report.format.whole(more) })] : []);
   }
 
   function numbers() {
@@ -41,15 +43,17 @@
   }
 
   function bestPairs() {
-    const { inliersOf, thumbnail, images, pairs } = Report.parts;
-    const rows = Array.from({ length: pairs().i.length }, (_, row) => row);
+    const { inlierCount, thumbnail, images, pairs } = Report.parts;
+    const judged = pairs().p;
+    const rows = Array.from({ length: pairs().i.length }, (_, row) => row).filter((row) => !judged || (judged[row] !== null && Report.format.samePlace(judged[row])));
+    if (!rows.length) return el("section", {}, el("h2", {}, t("best_pairs")), el("p.calm", {}, t("no_same_pairs")));
     rows.sort(Report.parts.byRank);
     const cards = rows.slice(0, SHOWN).map((row) =>
       el(
         "a.card", { href: "#/pair/" + row },
         el("div.duo-thumbs", {}, thumbnail(pairs().a[row]), thumbnail(pairs().b[row])),
         el("div.card-name", {}, images()[pairs().a[row]].key, el("span.arrow", {}, " → "), images()[pairs().b[row]].key),
-        el("div.card-note", {}, el("b.good", {}, Report.format.whole(inliersOf(row))), " " + t("inliers"), "  ·  ", Report.parts.verdict(row) || Report.format.percent(inliersOf(row), pairs().m[row])),
+        el("div.card-note", {}, inlierCount(row), " " + t("inliers"), "  ·  ", Report.parts.verdict(row) || Report.format.percent(Report.parts.inliersOf(row), pairs().m[row])),
       ),
     );
     return el("section", {}, el("h2", {}, t("best_pairs")), el("div.cards", {}, cards));
@@ -91,6 +95,7 @@
         [t("data_set"), facts.images], [t("backbone"), facts.weights], [t("checkpoint"), facts.checkpoint], [t("graph"), facts.graph],
         [t("provider"), facts.provider], [t("image_size"), facts.size + " px"], [t("matcher"), facts.mode], [t("filter_row"), facts.filter],
         [t("match_threshold"), facts.settings.match_threshold], [t("max_features"), facts.settings.max_features],
+        [t("rotations"), facts.settings.rotations], [t("scales"), (facts.settings.scales || []).join(", ")], [t("refine"), facts.settings.refine],
         [t("run_name"), facts.name], [t("written"), run.created.replace("T", " ").replace("+00:00", " UTC")], [t("program"), run.program],
         [t("versions"), versions.join(", ")],
       ]),

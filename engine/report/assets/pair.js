@@ -27,19 +27,52 @@
     return inside / 1600;
   }
 
+  /* A view in words: how far it was turned and made smaller. */
+  function viewWord([rotation, scale]) {
+    const words = [];
+    if (rotation) words.push(t("turned", { n: Report.format.number(rotation, 0) }));
+    if (scale !== 1) words.push(t("scaled", { n: Number(scale.toFixed(3)) }));
+    return words.join(" ") || t("upright");
+  }
+
+  /* What search, refinement and verdict found. */
+  function searchFacts(pair) {
+    const { whole, px, percent } = Report.format;
+    const { views, tried, refinement, verdict } = pair.detail;
+    const rows = [];
+    if (tried > 1) rows.push([t("views"), views.map(viewWord).join(", ")], [t("views_tried"), whole(tried)]);
+    if (refinement) {
+      const taken = refinement.steps.filter((step) => step.taken && step.px !== null).pop();
+      const steps = refinement.steps.map((step) => el("div" + (step.taken ? "" : ".calm"), {}, t("step_line", {
+        name: step.name.replaceAll("_", " "), n: whole(step.inliers), all: whole(step.matches),
+      }) + (step.px === null ? "" : ", ±\u00a0" + px(step.px) + "\u00a0px") + (step.taken ? "" : ", " + t("step_left"))));
+      if (taken) rows.push([t("uncertainty"), "± " + px(taken.px) + " px"]);
+      rows.push([t("finer_matches"), whole(refinement.finer)], [t("refinement_steps"), steps.length ? steps : "–"]);
+    }
+    if (verdict) {
+      const share = (value) => (value === null ? "–" : percent(value, 1));
+      const [a, b, covered] = verdict.overlap;
+      rows.push([t("flags"), verdict.flags.map((name) => t("flag_" + name)).join(", ") || t("no_flags")]);
+      rows.push([t("overlap"), share(a) + ", " + share(b)], [t("covered"), share(covered)]);
+    }
+    return rows;
+  }
+
   function geometryFacts(pair) {
     const { px, number, percent } = Report.format;
     const { model, r } = pair.detail;
-    const rows = [[t("model"), model.filter ? model.filter + (pair.matrix ? "" : "  ·  " + t("no_model")) : t("not_verified")], [t("method"), model.method]];
+    const named = model.name === model.filter ? model.filter : model.filter + ": " + model.name;
+    const rows = [[t("model"), model.filter ? named + (pair.matrix ? "" : "  ·  " + t("no_model")) : t("not_verified")], [t("method"), model.method]];
     if (model.threshold !== null) rows.push([t("threshold"), model.threshold + " " + t(model.unit === "original" ? "unit_original" : "unit_encoded")]);
     if (pair.map) {
       const [w, h] = pair.imageA.size;
       const motion = Report.geometry.localMotion(pair.map, (w - 1) / 2, (h - 1) / 2);
       if (motion) rows.push([t("rotation"), number(motion.rotation, 1) + "°"], [t("scale"), number(motion.scale, 3)]);
-      rows.push([t("coverage"), percent(coverage(pair), 1)]);
+      if (!pair.detail.verdict) rows.push([t("coverage"), percent(coverage(pair), 1)]);
     }
     const kept = r ? r.filter((value, at) => pair.detail.in[at] === "1" && value !== null) : [];
     if (kept.length) rows.push([t("mean_error"), px(kept.reduce((sum, value) => sum + value, 0) / kept.length) + " px"]);
+    rows.push(...searchFacts(pair));
     if (pair.matrix) {
       const lines = [0, 1, 2].map((row) => pair.matrix.slice(3 * row, 3 * row + 3).map((value) => value.toPrecision(6).padStart(13)).join(" "));
       rows.push([t("matrix"), el("pre", {}, lines.join("\n"))]);
@@ -50,11 +83,11 @@
   function numberFacts(pair) {
     const { number, whole } = Report.format;
     const { ms, selected } = pair.detail;
-    const grid = (image) => image.grid[0] + " × " + image.grid[1];
+    const [gridA, gridB] = pair.detail.grid.map(([rows, cols]) => rows + " × " + cols);
     const time = (value) => (value === undefined ? "–" : number(value, 1) + " ms");
     return [
       [t("similarity_long"), number(Report.get("pairs").c[pair.row], 4)],
-      [t("tokens_used"), whole(selected[0]) + ", " + whole(selected[1])], [t("grid"), grid(pair.imageA) + ", " + grid(pair.imageB)],
+      [t("tokens_used"), whole(selected[0]) + ", " + whole(selected[1])], [t("grid"), gridA + ", " + gridB],
       [t("time"), time(ms.total)], [t("encode_times"), time(ms.forward_a) + ", " + time(ms.forward_b)],
     ];
   }
@@ -62,10 +95,8 @@
   function downloads(pair) {
     const link = (path, text) => el("a.file", { href: path.split("/").map(encodeURIComponent).join("/"), download: path.split("/").pop(), target: "_blank", rel: "noopener" }, text);
     const { files } = pair.detail;
-    const made = [];
-    if (files.json) made.push(link(files.json, t("download_json")));
+    const made = [link(files.json, t("download_json"))];
     if (files.png) made.push(link(files.png, t("download_png")));
-    if (!made.length) made.push(el("p.calm", {}, t("no_files")));
     if (pair.imageA.picture) made.push(link(Report.parts.copy(pair.a), t("open_a")));
     if (pair.imageB.picture) made.push(link(Report.parts.copy(pair.b), t("open_b")));
     return made;
@@ -96,6 +127,7 @@
     const row = Number(argument);
     const pairs = Report.get("pairs");
     if (!(row >= 0 && row < pairs.a.length)) return Report.pages.pairs();
+    Report.lastPair = row;
     const body = el("div.pair-body", { "aria-live": "polite" }, el("p.calm", {}, Report.parts.hasDetail(row) ? t("loading") : t("no_detail")));
     const made = el("div.pair-page", {}, neighbours(row), heading(row), body);
     let leave = null;

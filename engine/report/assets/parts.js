@@ -30,6 +30,16 @@
     return same(q) - same(p) || i[q] - i[p] || m[q] - m[p];
   }
 
+  /* "good" where inliers speak for a pair: those of another place, by its verdict, are no good sign. */
+  function praise(row) {
+    const { p: probability, i } = pairs();
+    if (i[row] <= 0) return "";
+    return !probability || (probability[row] !== null && Report.format.samePlace(probability[row])) ? "good" : "";
+  }
+
+  /* Inliers of a pair in the colour that its verdict gives them. */
+  const inlierCount = (row) => el("b" + (praise(row) && ".good"), {}, Report.format.whole(inliersOf(row)));
+
   function thumbnail(image) {
     if (!images()[image].picture) return el("span.thumb.missing", { title: t("no_picture") });
     return el("img.thumb", { src: thumb(image), alt: "", loading: "lazy", decoding: "async", draggable: "false" });
@@ -43,7 +53,7 @@
   function inlierFigure(row, matches) {
     const count = pairs().i[row];
     if (count < 0) return figure(t("inliers"), t("no_model_found"), "", "warning");
-    return figure(t("inliers"), Report.format.whole(count), Report.format.percent(count, matches), count ? "good" : "warning");
+    return figure(t("inliers"), Report.format.whole(count), Report.format.percent(count, matches), count ? praise(row) : "warning");
   }
 
   function definitions(rows) {
@@ -118,7 +128,7 @@
   };
 
   Report.parts = {
-    thumb, copy, images, pairs, hasDetail, inliersOf, pairName, verdict, byRank, thumbnail, figure, inlierFigure, definitions, slider, check,
+    thumb, copy, images, pairs, hasDetail, inliersOf, pairName, verdict, byRank, praise, inlierCount, thumbnail, figure, inlierFigure, definitions, slider, check,
     prepare, onResize, perFrame, COLOURS,
   };
 })();

@@ -13,17 +13,25 @@
     return rows.sort(Report.parts.byRank);
   }
 
-  function bestInliers() {
+  /* The best pair of each photograph; -1 where it takes part in none. */
+  function bestPairs() {
     const pairs = Report.get("pairs");
-    const best = new Array(Report.get("run").images.length).fill(0);
+    const best = new Array(Report.get("run").images.length).fill(-1);
     for (let row = 0; row < pairs.a.length; row += 1)
-      for (const image of [pairs.a[row], pairs.b[row]]) best[image] = Math.max(best[image], pairs.i[row]);
+      for (const image of [pairs.a[row], pairs.b[row]]) if (best[image] < 0 || Report.parts.byRank(row, best[image]) < 0) best[image] = row;
     return best;
+  }
+
+  /* Inliers of a photograph's best pair, or that it has none worth the name. */
+  function bestNote(row) {
+    const judged = Report.get("pairs").p;
+    if (judged && (row < 0 || judged[row] === null || !Report.format.samePlace(judged[row]))) return t("no_same");
+    return [row < 0 ? "0" : Report.parts.inlierCount(row), " " + t("inliers")];
   }
 
   Report.pages.photographs = function () {
     const images = Report.get("run").images;
-    const best = bestInliers();
+    const best = bestPairs();
     const count = el("span.count", { "aria-live": "polite" });
     const place = el("div");
     const text = el("input", { type: "search", id: "photograph-filter", placeholder: t("filter_hint"), value: filter, oninput: () => {
@@ -41,7 +49,7 @@
         shown += 1;
         if (!sections.has(image.group)) sections.set(image.group, []);
         sections.get(image.group).push(
-          el("a.card.small", { href: "#/image/" + at }, Report.parts.thumbnail(at), el("div.card-name", {}, image.key), el("div.card-note", {}, el("b.good", {}, Report.format.whole(best[at])), " " + t("inliers"))),
+          el("a.card.small", { href: "#/image/" + at }, Report.parts.thumbnail(at), el("div.card-name", {}, image.key), el("div.card-note", {}, bestNote(best[at]))),
         );
       });
       place.replaceChildren(...Array.from(sections, ([name, cards]) => el("section", {}, el("h2", {}, name || t("photographs")), el("div.cards", {}, cards))));
@@ -61,7 +69,7 @@
     const rows = pairsOf(image);
     const cards = rows.slice(0, PARTNERS).map((row) => {
       const other = pairs.a[row] === image ? pairs.b[row] : pairs.a[row];
-      const note = pairs.i[row] < 0 ? [el("span.warning", {}, t("no_model"))] : [el("b.good", {}, whole(pairs.i[row])), " " + t("inliers") + "  ·  " + (Report.parts.verdict(row) || percent(pairs.i[row], pairs.m[row]))];
+      const note = pairs.i[row] < 0 ? [el("span.warning", {}, t("no_model"))] : [Report.parts.inlierCount(row), " " + t("inliers") + "  ·  " + (Report.parts.verdict(row) || percent(pairs.i[row], pairs.m[row]))];
       return el("a.card.small", { href: "#/pair/" + row }, Report.parts.thumbnail(other), el("div.card-name", {}, Report.get("run").images[other].key), el("div.card-note", {}, note));
     });
     const withCopy = rows.some(Report.parts.hasDetail) && about.picture;

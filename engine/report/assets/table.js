@@ -10,6 +10,7 @@
     ["m", "matches", "minor"], ["e", "error", "minor"], ["c", "similarity", "minor"], ["p", "verdict", "minor"],
   ];
   const state = { text: "", least: 0, group: "", model: false, same: false, sort: "", down: true };
+  const place = { top: 0, active: 0 };
   let order = null;
 
   function value(row, column) {
@@ -57,6 +58,7 @@
 
   Report.showOnly = function (text) {
     Object.assign(state, { text, least: 0, group: "", model: false, same: false });
+    Object.assign(place, { top: 0, active: 0 });
     order = null;
   };
 
@@ -68,6 +70,9 @@
     return Array.from(found);
   }
 
+  /* Class of a column's cells: in a narrow window the minor ones are hidden, except that which sorts. */
+  const kindOf = (name) => (state.sort === name ? ".minor.sorted" : ".minor");
+
   function cells(row) {
     const pairs = Report.get("pairs");
     const images = Report.get("run").images;
@@ -75,16 +80,16 @@
     const { whole, px, percent, number } = Report.format;
     const none = pairs.i[row] < 0;
     const photograph = (image) => el("span.cell.name", { role: "cell" }, thumbnail(image), el("span.names", {}, el("b", {}, images[image].key), el("small", {}, images[image].file)));
-    const plain = (text, kind) => el("span.cell.number" + (kind ? "." + kind : ""), { role: "cell" }, text);
-    const meter = el("i.meter");
+    const minor = (name, text) => el("span.cell.number" + kindOf(name), { role: "cell" }, text);
+    const meter = el("i.meter" + (Report.parts.praise(row) && ".good"));
     meter.style.width = Math.min(100, (100 * Math.max(0, pairs.i[row])) / Report.parts.mostInliers()) + "%";
     const made = [
       photograph(pairs.a[row]), photograph(pairs.b[row]),
-      none ? plain(t("no_model"), "warning") : el("span.cell.number", { role: "cell" }, el("b", {}, whole(pairs.i[row])), el("span.meter-room", {}, meter)),
-      plain(none ? "–" : percent(pairs.i[row], pairs.m[row]), "minor"), plain(whole(pairs.m[row]), "minor"),
-      plain(pairs.e[row] === null ? "–" : px(pairs.e[row]) + " px", "minor"), plain(number(pairs.c[row], 3), "minor"),
+      none ? el("span.cell.number.warning", { role: "cell" }, t("no_model")) : el("span.cell.number", { role: "cell" }, el("b", {}, whole(pairs.i[row])), el("span.meter-room", {}, meter)),
+      minor("share", none ? "–" : percent(pairs.i[row], pairs.m[row])), minor("m", whole(pairs.m[row])),
+      minor("e", pairs.e[row] === null ? "–" : px(pairs.e[row]) + " px"), minor("c", number(pairs.c[row], 3)),
     ];
-    if (pairs.p) made.push(plain(Report.parts.verdict(row) || "–", "minor"));
+    if (pairs.p) made.push(minor("p", Report.parts.verdict(row) || "–"));
     return made;
   }
 
@@ -93,7 +98,6 @@
     const total = pairs.a.length;
     const columns = COLUMNS.filter(([name]) => name !== "p" || pairs.p);
     const shown = new Map();
-    let active = 0;
     const count = el("span.count", { id: "count", "aria-live": "polite" });
     const header = el("div.row.header", { role: "row" });
     const filler = el("div.filler", { role: "rowgroup" });
@@ -104,24 +108,46 @@
       header.replaceChildren(...columns.map(([name, label, kind]) => {
         const sorted = state.sort === name;
         const button = el("button", { type: "button", "data-sort": name, onclick: () => sortBy(name) }, t(label), el("span.sort", { "aria-hidden": "true" }, sorted ? (state.down ? " ↓" : " ↑") : ""));
-        return el("span.cell" + (kind ? "." + kind : ""), { role: "columnheader", "aria-sort": sorted ? (state.down ? "descending" : "ascending") : "none" }, button);
+        return el("span.cell" + (kind === "minor" ? kindOf(name) : kind && "." + kind), { role: "columnheader", "aria-sort": sorted ? (state.down ? "descending" : "ascending") : "none" }, button);
       }));
     }
 
     function sortBy(name) {
       state.down = state.sort === name ? !state.down : name !== "a" && name !== "b" && name !== "e";
       state.sort = name;
+      startAgain();
+    }
+
+    function startAgain() {
+      Object.assign(place, { top: 0, active: 0 });
       refresh();
+    }
+
+    /* The table as it was left, at the pair that was looked at last. */
+    function comeBack() {
+      const seen = Report.lastPair === undefined ? -1 : Report.tableOrder().indexOf(Report.lastPair);
+      delete Report.lastPair;
+      refresh();
+      if (seen >= 0) goTo(seen);
+    }
+
+    /* Makes a row the active one, and scrolls as far as it takes to see it. */
+    function goTo(at) {
+      place.active = Math.min(order.length - 1, Math.max(0, at));
+      const [top, room] = [place.active * ROW_PX, scroller.clientHeight - header.offsetHeight - ROW_PX];
+      scroller.scrollTop = Math.min(top, Math.max(scroller.scrollTop, top - room));
+      drawSoon();
     }
 
     function refresh() {
       order = select();
-      active = 0;
       shown.forEach((element) => element.remove());
       shown.clear();
       drawHeader();
+      made.classList.toggle("sorted-by-minor", columns.some(([name, , kind]) => name === state.sort && kind === "minor"));
       filler.style.height = order.length * ROW_PX + "px";
-      scroller.scrollTop = 0;
+      place.active = Math.min(place.active, Math.max(0, order.length - 1));
+      scroller.scrollTop = place.top;
       count.textContent = t("of_pairs", { n: Report.format.whole(order.length), all: Report.format.whole(total) });
       empty.hidden = order.length > 0;
       drawRows();
@@ -144,23 +170,23 @@
         shown.set(at, element);
         filler.append(element);
       }
-      shown.forEach((element, at) => element.classList.toggle("active", at === active && document.activeElement === scroller));
+      shown.forEach((element, at) => element.classList.toggle("active", at === place.active && document.activeElement === scroller));
     }
 
     const drawSoon = Report.parts.perFrame(drawRows);
-    scroller.addEventListener("scroll", drawSoon, { passive: true });
+    scroller.addEventListener("scroll", () => {
+      place.top = scroller.scrollTop;
+      drawSoon();
+    }, { passive: true });
     scroller.addEventListener("focus", drawSoon);
     scroller.addEventListener("blur", drawSoon);
     scroller.addEventListener("keydown", (event) => {
       if (event.target !== scroller || !order.length) return;
       const page = Math.max(1, Math.floor(scroller.clientHeight / ROW_PX) - 2);
       const steps = { ArrowDown: 1, ArrowUp: -1, PageDown: page, PageUp: -page, Home: -order.length, End: order.length };
-      if (event.key === "Enter") location.hash = "#/pair/" + order[active];
+      if (event.key === "Enter") location.hash = "#/pair/" + order[place.active];
       else if (event.key in steps) {
-        active = Math.min(order.length - 1, Math.max(0, active + steps[event.key]));
-        const [top, room] = [active * ROW_PX, scroller.clientHeight - header.offsetHeight - ROW_PX];
-        scroller.scrollTop = Math.min(top, Math.max(scroller.scrollTop, top - room));
-        drawSoon();
+        goTo(place.active + steps[event.key]);
       } else return;
       event.preventDefault();
     });
@@ -174,7 +200,7 @@
     function changed(values) {
       Object.assign(state, values);
       clearTimeout(waiting);
-      waiting = setTimeout(refresh, total > 20000 ? 120 : 0);
+      waiting = setTimeout(startAgain, total > 20000 ? 120 : 0);
     }
     const model = Report.parts.check(t("only_model"), "filter-model", state.model, (on) => changed({ model: on }));
     const same = pairs.p ? Report.parts.check(t("only_same"), "filter-same", state.same, (on) => changed({ same: on })) : null;
@@ -182,7 +208,7 @@
       Report.showOnly("");
       text.value = least.value = group.value = "";
       for (const box of [model, same]) if (box) box.querySelector("input").checked = false;
-      refresh();
+      startAgain();
     } }, t("reset"));
     const made = el(
       "div.table-page" + (pairs.p ? ".with-verdict" : ""), {},
@@ -192,7 +218,8 @@
       scroller,
     );
     made.leave = Report.parts.onResize(scroller, drawRows);
-    made.enter = refresh;
+    made.enter = comeBack;
+    made.focusPlace = scroller;
     return made;
   };
 })();

@@ -101,13 +101,22 @@ def test_several_runs_are_listed_and_chosen_from(images, tmp_path, capsys):
     one = store_matches(*roots, [result(images[0], images[1])])
     two = store_matches(*roots, [result(images[0], images[2])], settings(image_size=672))
     other = store_matches(*roots, [result(images[0], images[2])], settings(weights="vitb16"))
-    assert main(["convert", "--to", "csv", "--out", "out"]) == 2
+    for age, folder in enumerate((two, other, one)):
+        for shard in folder.glob("*.h5"):
+            os.utime(shard, ns=(10**18, 10**18 - age * 10**12))
+    assert main(["convert", "--to", "csv", "--out", "out"]) == 0
+    said = capsys.readouterr().out
+    assert f"the newest of 3 stored runs, {two.name}: vits16, 672 px" in said
+    assert f"\n  {one.name}: image_size 336, 1 pair(s), 2001-09-0" in said, "what differs, how many, how old"
+    assert f"\n  {other.name}: weights vitb16, image_size 336, 1 pair(s)" in said
+    assert NAMES[2] in Path("out/pairs.csv").read_text(encoding="utf-8-sig")
+    assert main(["convert", "--to", "csv", "--out", "v", "-w", "vits16"]) == 0
+    assert other.name not in capsys.readouterr().out
+    assert main(["convert", "--to", "csv", "--out", "c", "-w", "vitb61"]) == 2
+    assert "Did you mean 'vitb16'?" in capsys.readouterr().err
+    assert main(["convert", "--to", "csv", "--out", "c", "--run", ""]) == 2
     error = capsys.readouterr().err
-    assert all(folder.name in error for folder in (one, two, other))
-    assert "672 px" in error
-    assert not Path("out").exists()
-    assert main(["convert", "--to", "csv", "--out", "out", "-w", "vits16"]) == 2
-    assert other.name not in capsys.readouterr().err
+    assert all(f"\n  {folder.name}: vit" in error for folder in (one, two, other)), "the beginning of all names"
     assert main(["convert", "--to", "csv", "--out", "b", "-w", "vitb16"]) == 0
     assert main(["convert", "--to", "csv", "--out", "two", "--run", two.name[:5]]) == 0
     assert NAMES[2] in Path("two/pairs.csv").read_text(encoding="utf-8-sig")

@@ -1,16 +1,11 @@
-"""Made-up runs with known geometry, and a browser for the pages. Imported by the tests of reports."""
+"""Made-up runs with known geometry. Imported by the tests of reports."""
 
-import atexit
-import shutil
-import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import cv2
 import numpy as np
-import pytest
 
 from engine.coordinates import project
 from engine.features import FeatureMap
@@ -18,7 +13,7 @@ from engine.hooks import ModelKind
 from engine.photographs import Photographs
 from engine.report import ReportLimits, write_report
 from engine.report.source import RunDescription, SourcePair
-from engine.results import ImageRef, PairResult, Verdict, Verification
+from engine.results import ImageRef, MatchSettings, PairResult, RunInfo, Verdict, Verification
 from engine.store.facts import FileFacts
 from engine.store.features_h5 import FeatureIdentity, FeatureStore
 from engine.store.names import image_name
@@ -159,6 +154,14 @@ def store_tokens(embed_root: Path, image_root: Path, images: list[tuple[ImageRef
             store.add(image_name(ref.path, image_root), FileFacts(ref.bytes, ref.modified_ns), features)
 
 
+def run_info(root: Path) -> RunInfo:
+    """What `small_run` was made with."""
+    settings = MatchSettings(WEIGHTS, "hub", GRAPH_SHA, IMAGE_SIZE, 1000, 0.015, 0.1, 0.2, "mutual_knn")
+    paths = {"repo_dir": "", "img_root": str(root / "images"), "embed_root": "", "match_root": str(root / "match")}
+    provider = "CPUExecutionProvider"
+    return RunInfo(settings, "mutual_knn_k1_unique", provider, Path("g.onnx"), "c.pth", "class_token", paths, {})
+
+
 def small_run(root: Path) -> tuple[ListSource, Path]:
     """3 photographs at 400 and 3 at 200; same numbers show the same place, others have few inliers or no model.
 
@@ -173,14 +176,12 @@ def small_run(root: Path) -> tuple[ListSource, Path]:
         warped_photograph(path_a, path_b)
         a.append(reference(path_a, f"400.{frame:04d}", "a"))
         b.append(reference(path_b, f"200.{frame:04d}", "b"))
-    pairs = []
+    pairs, run = [], run_info(root)
     for row, ref_a in enumerate(a):
         for col, ref_b in enumerate(b):
             inliers = INLIERS - 5 * row if row == col else 0 if (row, col) == (2, 0) else 6 + row + col
             result = pair_result(ref_a, ref_b, inliers, 10 * row + col)
-            pairs.append(SourcePair(result, root / "pair_match" / f"{WEIGHTS}_{row}" / f"{row}-{col}.json"))
-    pairs[0].file.parent.mkdir(parents=True)
-    pairs[0].file.write_text('{"weight": "vits16"}')
+            pairs.append(SourcePair(result, root / "pair_match" / f"{WEIGHTS}_{row}" / f"{row}-{col}.json", run))
     store_tokens(root / "embeds", images, [(a[0], tokens_of("a", 1)), (b[0], tokens_of("b", 2))])
     return ListSource(pairs, images), root / "embeds"
 
@@ -191,7 +192,7 @@ def judged_run(root: Path, probabilities: Sequence[float | None]) -> ListSource:
     judged = []
     for pair, probability in zip(source.pairs(), probabilities, strict=True):
         verdict = None if probability is None else Verdict(probability, (), 0.5, 0.5, 0.5, -3.0)
-        judged.append(SourcePair(replace(pair.result, verdict=verdict), pair.file))
+        judged.append(replace(pair, result=replace(pair.result, verdict=verdict)))
     return ListSource(judged, root / "images")
 
 
@@ -199,40 +200,3 @@ def write_small_report(root: Path, limits: ReportLimits | None = None) -> Path:
     """The report of `small_run`; returns its folder."""
     source, embeds = small_run(root)
     return write_report(source, root / "report", Photographs(root / "images"), embeds, limits).index.parent
-
-
-CHROMIUM, DRIVER = shutil.which("chromium") or shutil.which("google-chrome"), shutil.which("chromedriver")
-"""A browser and its driver; the tests of pages are skipped without them."""
-
-
-def open_browser(language: str = "en-US", dark: bool = False, size: tuple[int, int] = (1440, 1000)) -> Any:
-    """A headless Chromium with a profile of its own. Skips the test where there is none."""
-    webdriver = pytest.importorskip("selenium.webdriver", reason="needs the package selenium")
-    if not CHROMIUM or not DRIVER:
-        pytest.skip("needs chromium and chromedriver on the PATH")
-    from selenium.webdriver.chrome.service import Service
-
-    profile = tempfile.mkdtemp(prefix="report-browser-")
-    atexit.register(shutil.rmtree, profile, ignore_errors=True)
-    options = webdriver.ChromeOptions()
-    options.binary_location = CHROMIUM
-    for flag in (
-        "--headless",
-        "--no-sandbox",
-        "--disable-gpu",
-        "--no-first-run",
-        "--disable-background-networking",
-        "--disable-component-update",
-        "--disable-sync",
-        "--force-device-scale-factor=1",
-        f"--lang={language}",
-        f"--window-size={size[0]},{size[1]}",
-        f"--user-data-dir={profile}",
-    ):
-        options.add_argument(flag)
-    options.add_experimental_option("prefs", {"intl.accept_languages": language})
-    options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
-    browser = webdriver.Chrome(options=options, service=Service(DRIVER))
-    scheme = {"name": "prefers-color-scheme", "value": "dark" if dark else "light"}
-    browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": [scheme]})
-    return browser

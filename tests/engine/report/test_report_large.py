@@ -7,7 +7,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-from report_samples import ListSource, open_browser, photograph, reference
+from report_browser import open_browser
+from report_samples import ListSource, photograph, reference
 
 from engine.report.data_file import data_script
 from engine.report.folder import ReportFolder
@@ -59,7 +60,7 @@ def large(tmp_path_factory: pytest.TempPathFactory, listing: Listing) -> Path:
     made = PictureOutcome(present=set(range(IMAGES)))
     write_pages(folder)
     folder.write("data/pairs.js", data_script("pairs", pairs_document(listing, [])))
-    run = run_document(ListSource([], root), listing, made, set(), [])
+    run = run_document(ListSource([], root), listing, made, 0, [])
     folder.write("data/run.js", data_script("run", run))
     return root
 

@@ -1,17 +1,17 @@
 """The pages in a real browser, opened from a folder: what a person clicks, types, drags and reads."""
 
-import base64
 import json
 import re
 import shutil
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import cv2
 import numpy as np
 import pytest
+from report_browser import Page, open_browser
 from report_samples import (
     GRID_A,
     GRID_B,
@@ -22,7 +22,6 @@ from report_samples import (
     TRUE_MAP,
     ListSource,
     judged_run,
-    open_browser,
     pair_result,
     photograph,
     reference,
@@ -35,78 +34,6 @@ from engine.coordinates import project
 from engine.photographs import Photographs
 from engine.report import write_report
 from engine.report.source import SourcePair
-
-
-class Page:
-    """A report in a browser."""
-
-    def __init__(self, browser: Any, folder: Path) -> None:
-        self.browser, self.index = browser, (folder / "index.html").as_uri()
-        browser.execute_cdp_cmd("Page.enable", {})
-        self.open("overview")
-
-    def open(self, where: str) -> None:
-        self.browser.get("about:blank")
-        self.browser.get(f"{self.index}#/{where}")
-
-    def js(self, script: str, *arguments: Any) -> Any:
-        return self.browser.execute_script(script, *arguments)
-
-    def text(self, selector: str) -> str:
-        """Text of an element; empty while the page has none."""
-        return str(self.js("return document.querySelector(arguments[0])?.textContent ?? ''", selector))
-
-    def click(self, selector: str) -> None:
-        self.browser.find_element("css selector", selector).click()
-
-    def type(self, selector: str, text: str) -> None:
-        self.browser.find_element("css selector", selector).send_keys(text)
-
-    def wait(self, condition: Callable[[], Any], what: str) -> Any:
-        end = time.monotonic() + 15
-        while time.monotonic() < end:
-            found = condition()
-            if found:
-                return found
-            time.sleep(0.03)
-        raise AssertionError(f"waited in vain for {what}")
-
-    def box(self, selector: str) -> dict[str, float]:
-        """Place of an element in the window, brought into view."""
-        return dict(
-            self.js(
-                "const e=document.querySelector(arguments[0]); e.scrollIntoView({block:'center'});"
-                "const b=e.getBoundingClientRect(); return {x:b.x,y:b.y,w:b.width,h:b.height}",
-                selector,
-            )
-        )
-
-    def mouse(self, kind: str, x: float, y: float, pressed: bool = False) -> None:
-        event = {"type": kind, "x": x, "y": y, "button": "left" if kind != "mouseMoved" or pressed else "none"}
-        self.browser.execute_cdp_cmd(
-            "Input.dispatchMouseEvent", {**event, "buttons": int(pressed), "clickCount": int(kind != "mouseMoved")}
-        )
-
-    def click_at(self, x: float, y: float) -> None:
-        self.mouse("mouseMoved", x, y)
-        self.mouse("mousePressed", x, y, pressed=True)
-        self.mouse("mouseReleased", x, y)
-
-    def keys(self, selector: str, *keys: str) -> None:
-        self.js("document.querySelector(arguments[0]).focus()", selector)
-        for key in keys:
-            for kind in ("keyDown", "keyUp"):
-                code = {"text": "\r"} if key == "Enter" and kind == "keyDown" else {}
-                self.browser.execute_cdp_cmd("Input.dispatchKeyEvent", {"type": kind, "key": key, "code": key, **code})
-
-    def shot(self, selector: str) -> np.ndarray:
-        data = self.browser.find_element("css selector", selector).screenshot_as_base64
-        return cv2.imdecode(np.frombuffer(base64.b64decode(data), np.uint8), cv2.IMREAD_COLOR)
-
-    def errors(self) -> list[str]:
-        """What the console says, without the hint that the tests themselves cause by reading canvases."""
-        said = [entry["message"] for entry in self.browser.get_log("browser")]
-        return [message for message in said if "Multiple readback operations" not in message]
 
 
 @pytest.fixture(scope="module")
@@ -455,7 +382,7 @@ def test_numbers_of_the_geometry_and_files(page: Page) -> None:
     assert facts["mean error of inliers"] == "0.71 px"
     assert facts["threshold"] == "8 px of the encoded image"
     link = page.js("return document.querySelector('.file').getAttribute('href')")
-    assert link == "files/vits16_0/0-0.json"
+    assert link == "files/0/0-0.json"
 
 
 def test_a_photograph_lists_its_best_partners(page: Page) -> None:
@@ -518,7 +445,7 @@ def test_nothing_is_loaded_but_the_folder(page: Page) -> None:
     open_pair(page, "heat")
     sent = [json.loads(entry["message"])["message"] for entry in page.browser.get_log("performance")]
     loaded = [event["params"]["request"]["url"] for event in sent if event["method"] == "Network.requestWillBeSent"]
-    assert any(name.endswith("data/tokens/0.js") for name in loaded)
+    assert any(name.endswith("data/tokens/0-upright.js") for name in loaded)
     inside = page.index.removesuffix("index.html")
     assert [name for name in loaded if not name.startswith((inside, "data:", "about:"))] == []
 

@@ -20,6 +20,7 @@ from report_samples import (
     pair_result,
     photograph,
     reference,
+    run_info,
     small_run,
     write_small_report,
 )
@@ -31,10 +32,11 @@ from engine.report import ReportLimits, write_report
 from engine.report.data_file import data_script, rounded
 from engine.report.folder import replace_folder
 from engine.report.listing import choose_detailed, group_of, list_pairs
+from engine.report.pictures import file_name
 from engine.report.source import FileSource, SourcePair, StoreSource
 from engine.report.tokens import quantized
-from engine.report.write import PictureFiles, file_name, pairs_document
-from engine.results import MatchSettings, RunInfo
+from engine.report.write import pairs_document
+from engine.results import RunInfo
 from engine.store.atomic import WriteError
 from engine.store.matches_h5 import MatchStore, match_folder
 from engine.store.result_json import result_path, write_result
@@ -104,7 +106,9 @@ def test_a_report_holds_its_data_and_pictures(tmp_path: Path) -> None:
     assert pairs["i"] == [INLIERS, 7, 8, 7, INLIERS - 5, 9, -1, 9, INLIERS - 10]
     assert pairs["p"] is None
     assert pairs["d"] == "1" * 9
-    assert [image["tokens"] for image in run["images"]] == [True, False, False, True, False, False]
+    assert run["maps"] == 1
+    assert read_data(folder, "pair/0")["tokens"] == ["tokens/0-upright", "tokens/3-upright"]
+    assert read_data(folder, "pair/1")["tokens"] is None
     for row, image in enumerate(run["images"]):
         copy = cv2.imread(str(folder / f"images/{row:05d}.jpg"))
         assert (copy.shape[1], copy.shape[0]) == tuple(image["size"]), "smaller than 1,600 px: kept as it is"
@@ -115,7 +119,7 @@ def test_a_report_holds_its_data_and_pictures(tmp_path: Path) -> None:
     assert np.abs(np.array(detail["s"]) - first.similarity).max() <= 5e-5 + 1e-9
     assert detail["in"] == "".join("1" if kept else "0" for kept in first.verification.inliers)
     assert detail["model"]["matrix"] == TRUE_MAP.tolist()
-    assert (folder / detail["files"]["json"]).read_text() == '{"weight": "vits16"}'
+    assert json.loads((folder / detail["files"]["json"]).read_text())["points_px"]["a"] == first.points_a_px.tolist()
     page = (folder / "index.html").read_text(encoding="utf-8")
     assert "type=module" not in page.replace('"', "")
     for line in page.splitlines():
@@ -127,13 +131,12 @@ def test_limits_bound_pages_maps_and_pictures(tmp_path: Path) -> None:
     source, embeds = small_run(tmp_path)
     drawn = []
 
-    def draw(file: Path, picture: Path) -> None:
-        drawn.append(file.name)
+    def draw(pair: SourcePair, picture: Path) -> None:
+        drawn.append(pair.file.name)
         picture.write_bytes(b"png")
 
-    pictures = PictureFiles(lambda file: tmp_path / "none" / file.name, draw)
     limits = ReportLimits(details=2, heat_pairs=0, pictures=1)
-    summary = write_report(source, tmp_path / "report", Photographs(tmp_path / "images"), embeds, limits, pictures)
+    summary = write_report(source, tmp_path / "report", Photographs(tmp_path / "images"), embeds, limits, draw)
     folder = summary.index.parent
     assert summary.details == 2
     assert sorted(path.name for path in (folder / "data" / "pair").iterdir()) == ["0.js", "4.js"]
@@ -142,7 +145,7 @@ def test_limits_bound_pages_maps_and_pictures(tmp_path: Path) -> None:
     assert len(list((folder / "images").iterdir())) == 4
     assert drawn == ["0-0.json"]
     assert read_data(folder, "pairs")["d"] == "100010000"
-    assert read_data(folder, "pair/0")["files"]["png"] == "files/vits16_0/0-0.png"
+    assert read_data(folder, "pair/0")["files"]["png"] == "files/0/0-0.png"
 
 
 def test_large_photographs_are_reduced(tmp_path: Path) -> None:
@@ -151,7 +154,7 @@ def test_large_photographs_are_reduced(tmp_path: Path) -> None:
     photograph(images / "b.jpg", (440, 400), 2)
     a = replace(reference(images / "a.jpg", "x/a", "a"), size=(2400, 1200))
     b = reference(images / "b.jpg", "x/b", "b")
-    source = ListSource([SourcePair(pair_result(a, b), tmp_path / "none.json")], images)
+    source = ListSource([SourcePair(pair_result(a, b), tmp_path / "none.json", run_info(tmp_path))], images)
     folder = write_report(source, tmp_path / "report", Photographs(images), tmp_path).index.parent
     copies = {cv2.imread(str(path)).shape[:2] for path in (folder / "images").iterdir()}
     assert copies == {(800, 1600), (400, 440)}
@@ -247,11 +250,8 @@ def test_names_of_files_of_other_systems() -> None:
 def stored_run(root: Path, same_place: float | None = None) -> tuple[RunInfo, ListSource]:
     """`small_run`, perhaps with verdicts, as `engine match` leaves it: in a match store and as JSON files."""
     source = judged_run(root, [same_place] * 9)
-    settings = MatchSettings("vits16", "hub", "ab" * 32, 144, 1000, 0.015, 0.1, 0.2, "mutual_knn")
-    paths = {"repo_dir": "", "img_root": str(root / "images"), "embed_root": "", "match_root": str(root / "match")}
-    provider = "CPUExecutionProvider"
-    run = RunInfo(settings, "mutual_knn_k1_unique", provider, Path("g.onnx"), "c.pth", "class_token", paths, {})
-    with MatchStore(match_folder(root / "match", settings), run) as store:
+    run = run_info(root)
+    with MatchStore(match_folder(root / "match", run.settings), run) as store:
         for pair in source.pairs():
             store.append(pair.result)
     for pair in source.pairs():
