@@ -40,3 +40,16 @@ def require_data_file(graph: Path, metadata: Mapping[str, str], fresh: bool = Fa
             f"says; {again}"
         )
     return data
+
+
+def data_folder(data: Path) -> Path:
+    """The folder that the bytes of a data file really lie in. ONNX Runtime refuses data files that are links, so it is
+    told where they lead.
+
+    Raises:
+        GraphError: a link to a file of another name than the one in the graph.
+    """
+    real = data.resolve()
+    if real.name != data.name:
+        raise GraphError(f"{data} is a link to a file of another name, {real}: copy the file or give it its name")
+    return real.parent

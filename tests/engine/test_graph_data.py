@@ -181,7 +181,8 @@ def test_a_full_range_graph_is_refused_where_its_products_saturate(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Linux tells the processor's features; where none are told, the graph runs."""
-    monkeypatch.setattr("exporters.number_formats.cpu_flags", lambda: "avx512_vnni")
+    for module in ("exporters.number_formats", "engine.onnx_session"):
+        monkeypatch.setattr(f"{module}.cpu_flags", lambda: "avx512_vnni")
     checkpoint = write_random_checkpoint(TINY, tmp_path / "weights")
     graph = export_backbone(TINY, checkpoint, tmp_path, "int8").graph_path
     for flags, runs in (("fpu avx2", False), ("fpu avx_vnni", True), (None, True)):
