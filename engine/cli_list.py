@@ -1,6 +1,5 @@
 """`engine list`: every backbone, its checkpoint and its graphs."""
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,7 +14,7 @@ from engine.plugin_registry import Registry
 from engine.runtime import GraphInfo
 from models.bundled import bundled_checkpoint, bundled_graph
 from models.catalogue import BACKBONES, BUNDLED_ALIAS, Backbone
-from models.contract import KEY_QUANTISATION, SOURCE_HF, SOURCE_HUB
+from models.contract import SOURCE_HF, SOURCE_HUB
 from models.cost import gflops, parameters
 from models.find import checkpoint_candidates
 
@@ -119,30 +118,24 @@ def graph_line(path: Path, options: ListOptions, registry: Registry) -> tuple[st
         data = require_data_file(path.resolve(), metadata, fresh=options.check)
         size = path.stat().st_size + (0 if data is None else data.stat().st_size)
         return f"graph: {path}, {info.precision}, {size / 1e6:,.0f} MB, {verified_text(info)}", True
-    except (Dinov3MatchError, OSError, ValueError, KeyError) as error:
+    except (Dinov3MatchError, OSError) as error:
         reason = error if isinstance(error, GraphError) else f"{path}: {error}"
         return f"graph: UNUSABLE: {reason}", False
 
 
 def verified_text(info: GraphInfo) -> str:
     """The stored figures of a comparison with the source model."""
-    figures = info.verification
-    if not figures:
+    check, quantisation = info.verification, info.quantisation
+    if check is None:
         return "never verified"
-    outputs = figures["outputs"].values()
-    matches = figures.get("matches")
-    shown = figures.get("photographs") or 0
-    parts = [
-        f"largest difference {max(output['largest_difference'] for output in outputs):.2g}",
-        f"mean cosine {min(output['mean_cosine'] for output in outputs):.6f}",
-    ]
-    if matches:
-        parts.append(f"{matches['kept'] / max(matches['found'], 1):.1%} of matches kept")
-    on = f"{shown} photographs" if shown else "made-up images"
-    how = ", emulated" if figures.get("emulated") else ""
-    quantised = json.loads(info.metadata.get(KEY_QUANTISATION, "{}"))
-    if quantised.get("reduced_range"):
+    parts = [f"largest difference {check.largest_difference:.2g}", f"mean cosine {check.mean_cosine:.6f}"]
+    if check.matches is not None:
+        kept, found = check.matches
+        parts.append(f"{kept / max(found, 1):.1%} of matches kept")
+    on = f"{check.photographs} photographs" if check.photographs else "made-up images"
+    how = ", emulated" if check.emulated else ""
+    if quantisation.reduced_range:
         how += ", reduced 8-bit range"
-    if calibration := quantised.get("calibration"):
-        how += f", calibrated on {calibration['photographs']} photographs"
-    return f"verified on {on} ({figures['provider'].removesuffix('ExecutionProvider')}{how}): {', '.join(parts)}"
+    if quantisation.calibrated_on:
+        how += f", calibrated on {quantisation.calibrated_on} photographs"
+    return f"verified on {on} ({check.provider.removesuffix('ExecutionProvider')}{how}): {', '.join(parts)}"

@@ -16,7 +16,6 @@ for speed.
 """
 
 import contextlib
-import json
 import os
 import tempfile
 from collections.abc import Iterator
@@ -25,6 +24,7 @@ from typing import Any
 
 from engine.errors import GraphError, ProviderError
 from engine.graph_data import data_folder, require_data_file
+from engine.graph_figures import stored_quantisation
 from engine.graph_metadata import read_metadata
 from engine.providers import NUMBERED, PROVIDERS, usable_cores
 from models import contract
@@ -126,8 +126,7 @@ def _require_arithmetic(path: Path, name: str) -> None:
             "int8 here, or run it on a GPU"
         )
     if name == PROVIDERS["cpu"] and precision == "int8":
-        flags, numbers = cpu_flags(), json.loads(metadata.get(contract.KEY_QUANTISATION, "{}"))
-        full_range = numbers.get("reduced_range") is False
+        flags, full_range = cpu_flags(), stored_quantisation(path, metadata).reduced_range is False
         if full_range and flags is not None and exact_byte_products(flags) is None:
             raise ProviderError(
                 f"{path} was made on a processor with VNNI, and 8-bit products of its full range saturate on this one, "
