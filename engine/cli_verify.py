@@ -131,7 +131,11 @@ def _verify(entry: Backbone | Wanted, name: str, options: VerifyOptions, context
     remarks = [f"  {note}" for note in (*source.notes, remark) if note]
     print("\n".join([f"{entry.alias}: {graph}", *report_lines(check), *remarks]))
     problems = failures(check, precision)
-    verdict = f"  not close enough: {'; '.join(problems)}" if problems else f"  passes: {bounds_text(precision.bounds)}"
+    verdict = (
+        f"  not close enough: {'; '.join(problems)}"
+        if problems
+        else f"  passes: {bounds_text(check, precision.bounds)}"
+    )
     print(verdict, flush=True)
     if graph == bundled_graph():
         print("  the graph that ships with the program is left as it is")

@@ -196,6 +196,23 @@ def test_graphs_of_a_precision_run_and_bf16_says_why_it_does_not(
     assert "take --precision fp32 or int8 here" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+    ("count", "told"),
+    [
+        (0, "passes: mean cosine at least 0.98; matches not counted: fewer than two photographs"),
+        (1, "passes: mean cosine at least 0.98; matches not counted: fewer than two photographs"),
+        (2, "passes: mean cosine at least 0.98, matches kept between photographs at least 0.85"),
+    ],
+)
+def test_only_what_was_measured_is_said_to_pass(
+    count: int, told: str, roots: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    photographs(roots / "photographs", count)
+    assert main(["export", "-w", ALIAS, "--precision", "int8"]) == 0
+    assert main(["verify", "-w", ALIAS, "--precision", "int8"]) == 0
+    assert f"  {told}\n" in capsys.readouterr().out
+
+
 def test_int8_is_calibrated_on_photographs(roots: Path, capsys: pytest.CaptureFixture[str]) -> None:
     photographs(roots / "photographs")
     photographs(roots / "mine", 4)
