@@ -67,6 +67,13 @@ def run_list(options: ListOptions, context: Context) -> int:
         for line, right in [checkpoint_line(entry, options, context), *graph_lines(entry, options, context)]:
             print(f"    {line}")
             wrong += not right
+    if not options.weights:
+        others = [graph_line(path, options, context.registry) for path in other_graphs(context)]
+        if others:
+            print("graphs of other models")
+        for line, right in others:
+            print(f"    {line}")
+            wrong += not right
     print(f"checkpoints below {context.roots.weights}, graphs in {context.roots.graphs}")
     return 1 if wrong else 0
 
@@ -99,15 +106,30 @@ def checkpoint_line(entry: Backbone, options: ListOptions, context: Context) -> 
 
 def graph_lines(entry: Backbone, options: ListOptions, context: Context) -> list[tuple[str, bool]]:
     """A line for each graph of the backbone."""
-    root = context.roots.graphs
-    names = {entry.alias, *(f"{entry.alias}-{source}" for source in _OTHER_SOURCES)}
-    suffixes = graph_suffixes(context.registry)
-    paths = sorted(
-        path for path in root.glob("*-*.*") if path.suffix in suffixes and path.stem.rpartition("-")[0] in names
-    )
+    paths = [path for path in _graph_files(context) if _network(path) in _names(entry)]
     if entry.alias == BUNDLED_ALIAS and bundled_graph().is_file():
         paths.append(bundled_graph())
     return [graph_line(path, options, context.registry) for path in paths] or [("graphs: none", True)]
+
+
+def other_graphs(context: Context) -> list[Path]:
+    """Graph files that belong to no backbone, such as those of a model of Hugging Face that the user named."""
+    known = {name for entry in BACKBONES.values() for name in _names(entry)}
+    return [path for path in _graph_files(context) if _network(path) not in known]
+
+
+def _graph_files(context: Context) -> list[Path]:
+    suffixes = graph_suffixes(context.registry)
+    return sorted(path for path in context.roots.graphs.glob("*") if path.suffix in suffixes)
+
+
+def _network(path: Path) -> str:
+    """What the name of a graph file says before its precision."""
+    return path.stem.rpartition("-")[0]
+
+
+def _names(entry: Backbone) -> set[str]:
+    return {entry.alias, *(f"{entry.alias}-{source}" for source in _OTHER_SOURCES)}
 
 
 def graph_line(path: Path, options: ListOptions, registry: Registry) -> tuple[str, bool]:
