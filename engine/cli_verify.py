@@ -23,7 +23,7 @@ from engine.progress import StageBars
 from engine.providers import AUTO, PROVIDERS, check_provider, provider_name
 from engine.sources import Wanted, requested_models, require_same_model
 from models.bundled import bundled_graph
-from models.catalogue import Backbone
+from models.catalogue import Backbone, Group
 from models.contract import KEY_CHECKPOINT_SHA256, SOURCE_BUILTIN
 
 if TYPE_CHECKING:
@@ -38,6 +38,15 @@ class VerifyOptions:
     """Options of `engine verify`."""
 
     weights: list[str] = option((), "-w", "--weights", nargs="+", type=str, metavar="ALIAS", help="backbones to verify")
+    group: str | None = option(
+        None,
+        "-g",
+        "--group",
+        type=str,
+        metavar="GROUP",
+        help=f"the graphs there are of a group: {', '.join(entry.value for entry in Group)}",
+    )
+    all_weights: bool = option(False, "--all-weights", help="the graphs there are of all backbones")
     precision: list[str] = option(
         ("fp32",), "--precision", nargs="+", type=str, metavar="NAME", help="fp32, bf16, fp16, int8; several for all"
     )
@@ -52,30 +61,42 @@ class VerifyOptions:
 
 
 def run_verify(options: VerifyOptions, context: Context) -> int:
-    """Verifies one graph after the other and stores the figures in it; exit code 1 when one is beyond its bounds."""
+    """Verifies one graph after the other and stores the figures in it; exit code 1 when one is beyond its bounds.
+
+    Of a group, the graphs that are there are verified, and the others named.
+    """
     check_provider(options.provider)
+    named = list(options.weights), options.group, options.all_weights
     requested: list[Backbone | Wanted] = (
-        [*requested_backbones(list(options.weights), None, False)]
+        [*requested_backbones(*named)]
         if options.source == SOURCE_BUILTIN
-        else [*requested_models(list(options.weights), None, False, options.source)]
+        else [*requested_models(*named, options.source)]
     )
     if not requested:
-        raise UsageError("say what to verify: -w ALIAS")
+        raise UsageError("say what to verify: -w ALIAS, -g GROUP or --all-weights")
     try:
         from exporters.precisions import precision_named
     except ImportError as error:
         raise WorkError(f"verifying needs torch and onnx ({error}): install the extra 'export'") from error
     for name in options.precision:
         precision_named(name)
-    failed = 0
+    wide = options.group is not None or options.all_weights
+    suffixes = graph_suffixes(context.registry, options.runtime)
+    failed, absent = 0, []
     for entry in requested:
         for precision in options.precision:
+            stem = graph_stem(entry.alias, options.source)
+            if wide and not graph_path(context.roots.graphs, stem, precision, suffixes).is_file():
+                absent.append(f"{stem}-{precision}")
+                continue
             try:
                 failed += not _verify(entry, precision, options, context)
             except Dinov3MatchError as error:
                 print(f"{entry.alias}-{precision}: {error}", file=sys.stderr)
                 failed += 1
-    return 1 if failed else 0
+    if absent:
+        print(f"not in {context.roots.graphs} (GRAPH_ROOT): {', '.join(absent)}", file=sys.stderr)
+    return 1 if failed or len(absent) == len(requested) * len(options.precision) else 0
 
 
 def _verify(entry: Backbone | Wanted, name: str, options: VerifyOptions, context: Context) -> bool:

@@ -141,6 +141,18 @@ def test_want_of_memory_is_said_before_the_work(
     assert "0.5 GB of memory are free, and verifying vitt16-fp32.onnx needs" in capsys.readouterr().err
 
 
+def test_of_a_group_the_graphs_there_are_are_verified(roots: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["export", "-w", ALIAS]) == 0
+    group = BACKBONES[ALIAS].group.value
+    assert main(["verify", "-g", group, "--precision", "fp32", "int8"]) == 0
+    printed = capsys.readouterr()
+    assert f"{ALIAS}: {roots / 'graphs' / f'{ALIAS}-fp32.onnx'}" in printed.out
+    assert f"{ALIAS}-int8" in printed.err
+    assert main(["verify", "--all-weights"]) == 1
+    assert "(GRAPH_ROOT): vits16-fp32, " in capsys.readouterr().err
+    assert main(["verify", "--all-weights", "-w", ALIAS]) == 2
+
+
 def test_fp16_asks_for_photographs(roots: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["export", "-w", ALIAS, "--precision", "fp16"]) == 1
     assert "--images or IMG_ROOT" in capsys.readouterr().err
