@@ -276,7 +276,8 @@ def test_values_beyond_the_calibrated_range_are_clipped(tmp_path: Path) -> None:
     close = []
     for share in (1.0, 0.2):
         narrow = {name: (low * share, high * share) for name, (low, high) in ranges.items()}
-        graph = write_graph(build_graph(TINY, state, PRECISIONS["int8"], ranges=narrow), tmp_path / "g.onnx").path
+        builder = build_graph(TINY, state, PRECISIONS["int8"], int8_range().largest, narrow)
+        graph = write_graph(builder, tmp_path / "g.onnx").path
         close.append(check_graph(graph, model, TINY, photographs(16), PRECISIONS["int8"]).mean_cosine)
     assert close[0] > 0.9999
     assert close[1] < 0.99
