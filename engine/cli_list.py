@@ -1,6 +1,5 @@
 """`engine list`: every backbone, its checkpoint and its graphs."""
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,7 +14,7 @@ from engine.plugin_registry import Registry
 from engine.runtime import GraphInfo
 from models.bundled import bundled_checkpoint, bundled_graph
 from models.catalogue import BACKBONES, BUNDLED_ALIAS, Backbone
-from models.contract import KEY_QUANTISATION, SOURCE_HF, SOURCE_HUB
+from models.contract import SOURCE_HF, SOURCE_HUB
 from models.cost import gflops, parameters
 from models.find import checkpoint_candidates
 
@@ -68,6 +67,13 @@ def run_list(options: ListOptions, context: Context) -> int:
         for line, right in [checkpoint_line(entry, options, context), *graph_lines(entry, options, context)]:
             print(f"    {line}")
             wrong += not right
+    if not options.weights:
+        others = [graph_line(path, options, context.registry) for path in other_graphs(context)]
+        if others:
+            print("graphs of other models")
+        for line, right in others:
+            print(f"    {line}")
+            wrong += not right
     print(f"checkpoints below {context.roots.weights}, graphs in {context.roots.graphs}")
     return 1 if wrong else 0
 
@@ -100,15 +106,30 @@ def checkpoint_line(entry: Backbone, options: ListOptions, context: Context) -> 
 
 def graph_lines(entry: Backbone, options: ListOptions, context: Context) -> list[tuple[str, bool]]:
     """A line for each graph of the backbone."""
-    root = context.roots.graphs
-    names = {entry.alias, *(f"{entry.alias}-{source}" for source in _OTHER_SOURCES)}
-    suffixes = graph_suffixes(context.registry)
-    paths = sorted(
-        path for path in root.glob("*-*.*") if path.suffix in suffixes and path.stem.rpartition("-")[0] in names
-    )
+    paths = [path for path in _graph_files(context) if _network(path) in _names(entry)]
     if entry.alias == BUNDLED_ALIAS and bundled_graph().is_file():
         paths.append(bundled_graph())
     return [graph_line(path, options, context.registry) for path in paths] or [("graphs: none", True)]
+
+
+def other_graphs(context: Context) -> list[Path]:
+    """Graph files that belong to no backbone, such as those of a model of Hugging Face that the user named."""
+    known = {name for entry in BACKBONES.values() for name in _names(entry)}
+    return [path for path in _graph_files(context) if _network(path) not in known]
+
+
+def _graph_files(context: Context) -> list[Path]:
+    suffixes = graph_suffixes(context.registry)
+    return sorted(path for path in context.roots.graphs.glob("*") if path.suffix in suffixes)
+
+
+def _network(path: Path) -> str:
+    """What the name of a graph file says before its precision."""
+    return path.stem.rpartition("-")[0]
+
+
+def _names(entry: Backbone) -> set[str]:
+    return {entry.alias, *(f"{entry.alias}-{source}" for source in _OTHER_SOURCES)}
 
 
 def graph_line(path: Path, options: ListOptions, registry: Registry) -> tuple[str, bool]:
@@ -119,30 +140,24 @@ def graph_line(path: Path, options: ListOptions, registry: Registry) -> tuple[st
         data = require_data_file(path.resolve(), metadata, fresh=options.check)
         size = path.stat().st_size + (0 if data is None else data.stat().st_size)
         return f"graph: {path}, {info.precision}, {size / 1e6:,.0f} MB, {verified_text(info)}", True
-    except (Dinov3MatchError, OSError, ValueError, KeyError) as error:
+    except (Dinov3MatchError, OSError) as error:
         reason = error if isinstance(error, GraphError) else f"{path}: {error}"
         return f"graph: UNUSABLE: {reason}", False
 
 
 def verified_text(info: GraphInfo) -> str:
     """The stored figures of a comparison with the source model."""
-    figures = info.verification
-    if not figures:
+    check, quantisation = info.verification, info.quantisation
+    if check is None:
         return "never verified"
-    outputs = figures["outputs"].values()
-    matches = figures.get("matches")
-    shown = figures.get("photographs") or 0
-    parts = [
-        f"largest difference {max(output['largest_difference'] for output in outputs):.2g}",
-        f"mean cosine {min(output['mean_cosine'] for output in outputs):.6f}",
-    ]
-    if matches:
-        parts.append(f"{matches['kept'] / max(matches['found'], 1):.1%} of matches kept")
-    on = f"{shown} photographs" if shown else "made-up images"
-    how = ", emulated" if figures.get("emulated") else ""
-    quantised = json.loads(info.metadata.get(KEY_QUANTISATION, "{}"))
-    if quantised.get("reduced_range"):
+    parts = [f"largest difference {check.largest_difference:.2g}", f"mean cosine {check.mean_cosine:.6f}"]
+    if check.matches is not None:
+        kept, found = check.matches
+        parts.append(f"{kept / max(found, 1):.1%} of matches kept")
+    on = f"{check.photographs} photographs" if check.photographs else "made-up images"
+    how = ", emulated" if check.emulated else ""
+    if quantisation.reduced_range:
         how += ", reduced 8-bit range"
-    if calibration := quantised.get("calibration"):
-        how += f", calibrated on {calibration['photographs']} photographs"
-    return f"verified on {on} ({figures['provider'].removesuffix('ExecutionProvider')}{how}): {', '.join(parts)}"
+    if quantisation.calibrated_on:
+        how += f", calibrated on {quantisation.calibrated_on} photographs"
+    return f"verified on {on} ({check.provider.removesuffix('ExecutionProvider')}{how}): {', '.join(parts)}"

@@ -1,5 +1,6 @@
 """`engine verify`: graphs compared with their source models."""
 
+import shlex
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,13 +17,13 @@ from engine.errors import Dinov3MatchError, GraphError, UsageError, WorkError
 from engine.graph_data import require_data_file
 from engine.graph_info import GraphInfo
 from engine.graph_opening import graph_metadata, graph_suffixes, open_with, runtime_for
-from engine.graphs import graph_path, graph_stem, requested_backbones
+from engine.graphs import ONNX_SUFFIX, graph_path, graph_stem, requested_backbones
 from engine.loaded_graph import DEFAULT_RUNTIME
 from engine.progress import StageBars
-from engine.providers import PROVIDERS, provider_name
+from engine.providers import AUTO, PROVIDERS, check_provider, provider_name
 from engine.sources import Wanted, requested_models, require_same_model
 from models.bundled import bundled_graph
-from models.catalogue import Backbone
+from models.catalogue import Backbone, Group
 from models.contract import KEY_CHECKPOINT_SHA256, SOURCE_BUILTIN
 
 if TYPE_CHECKING:
@@ -37,6 +38,15 @@ class VerifyOptions:
     """Options of `engine verify`."""
 
     weights: list[str] = option((), "-w", "--weights", nargs="+", type=str, metavar="ALIAS", help="backbones to verify")
+    group: str | None = option(
+        None,
+        "-g",
+        "--group",
+        type=str,
+        metavar="GROUP",
+        help=f"the graphs there are of a group: {', '.join(entry.value for entry in Group)}",
+    )
+    all_weights: bool = option(False, "--all-weights", help="the graphs there are of all backbones")
     precision: list[str] = option(
         ("fp32",), "--precision", nargs="+", type=str, metavar="NAME", help="fp32, bf16, fp16, int8; several for all"
     )
@@ -51,29 +61,42 @@ class VerifyOptions:
 
 
 def run_verify(options: VerifyOptions, context: Context) -> int:
-    """Verifies one graph after the other and stores the figures in it; exit code 1 when one is beyond its bounds."""
+    """Verifies one graph after the other and stores the figures in it; exit code 1 when one is beyond its bounds.
+
+    Of a group, the graphs that are there are verified, and the others named.
+    """
+    check_provider(options.provider)
+    named = list(options.weights), options.group, options.all_weights
     requested: list[Backbone | Wanted] = (
-        [*requested_backbones(list(options.weights), None, False)]
+        [*requested_backbones(*named)]
         if options.source == SOURCE_BUILTIN
-        else [*requested_models(list(options.weights), None, False, options.source)]
+        else [*requested_models(*named, options.source)]
     )
     if not requested:
-        raise UsageError("say what to verify: -w ALIAS")
+        raise UsageError("say what to verify: -w ALIAS, -g GROUP or --all-weights")
     try:
         from exporters.precisions import precision_named
     except ImportError as error:
         raise WorkError(f"verifying needs torch and onnx ({error}): install the extra 'export'") from error
     for name in options.precision:
         precision_named(name)
-    failed = 0
+    wide = options.group is not None or options.all_weights
+    suffixes = graph_suffixes(context.registry, options.runtime)
+    failed, absent = 0, []
     for entry in requested:
         for precision in options.precision:
+            stem = graph_stem(entry.alias, options.source)
+            if wide and not graph_path(context.roots.graphs, stem, precision, suffixes).is_file():
+                absent.append(f"{stem}-{precision}")
+                continue
             try:
                 failed += not _verify(entry, precision, options, context)
             except Dinov3MatchError as error:
                 print(f"{entry.alias}-{precision}: {error}", file=sys.stderr)
                 failed += 1
-    return 1 if failed else 0
+    if absent:
+        print(f"not in {context.roots.graphs} (GRAPH_ROOT): {', '.join(absent)}", file=sys.stderr)
+    return 1 if failed or len(absent) == len(requested) * len(options.precision) else 0
 
 
 def _verify(entry: Backbone | Wanted, name: str, options: VerifyOptions, context: Context) -> bool:
@@ -93,22 +116,22 @@ def _verify(entry: Backbone | Wanted, name: str, options: VerifyOptions, context
         graph_suffixes(context.registry, options.runtime),
     )
     if not graph.is_file():
-        again = f"engine export -w {entry.alias} --precision {name}{_with_source(options)}"
-        raise GraphError(f"{graph} does not exist: make it with '{again}'")
+        raise GraphError(f"{graph} does not exist: {_how_to_make(graph, entry, name, options.source)}")
     record = runtime_for(graph, context.registry, options.runtime)
     info = GraphInfo.from_metadata(graph, graph_metadata(graph, record))
+    _require_named(info, entry.alias, name, options.source)
     require_data_file(graph.resolve(), info.metadata, fresh=options.check)
+    provider = PROVIDERS["cpu"] if options.provider == AUTO else provider_name(options.provider)
+    run = None
+    if record.name != DEFAULT_RUNTIME or provider != PROVIDERS["cpu"]:
+        run = open_with(record, graph, options.provider)
+        # The arithmetic is the runtime's: an fp32 graph computed in bf16 keeps the bounds of bf16.
+        provider, precision = run.provider, precision_named(run.precision)
     source = _loaded(entry, info, options, context)
     network: Any = source.network
     images = check_images(options.images, network, context, needed=True, resampling=info.resampling)
     require_photographs(precision, images)
-    provider = PROVIDERS["cpu"] if options.provider == "auto" else provider_name(options.provider)
-    run = None
-    if record.name != DEFAULT_RUNTIME:
-        run = open_with(record, graph, options.provider)
-        # The arithmetic is the runtime's: an fp32 graph computed in bf16 keeps the bounds of bf16.
-        provider, precision = run.provider, precision_named(run.precision)
-    if run is None and provider == PROVIDERS["cpu"] and source.state is not None:
+    if run is None and source.state is not None:
         backbone = source.backbone
         require_memory(graph.name, build_graph(backbone, source.state, precision), precision, backbone)
     bars = StageBars(f"{entry.alias} {name}")
@@ -129,7 +152,11 @@ def _verify(entry: Backbone | Wanted, name: str, options: VerifyOptions, context
     remarks = [f"  {note}" for note in (*source.notes, remark) if note]
     print("\n".join([f"{entry.alias}: {graph}", *report_lines(check), *remarks]))
     problems = failures(check, precision)
-    verdict = f"  not close enough: {'; '.join(problems)}" if problems else f"  passes: {bounds_text(precision.bounds)}"
+    verdict = (
+        f"  not close enough: {'; '.join(problems)}"
+        if problems
+        else f"  passes: {bounds_text(check, precision.bounds)}"
+    )
     print(verdict, flush=True)
     if graph == bundled_graph():
         print("  the graph that ships with the program is left as it is")
@@ -138,15 +165,37 @@ def _verify(entry: Backbone | Wanted, name: str, options: VerifyOptions, context
             from exporters.torchscript import store_torchscript_check
 
             print(f"  {store_torchscript_check(graph.resolve(), check)}")
-    elif run is not None:
+    elif record.name != DEFAULT_RUNTIME:
         print("  the figures in the graph are those of its export, and stay")
     elif not problems:
         print(f"  {store_check(graph.resolve(), check)}")
     return not problems
 
 
-def _with_source(options: VerifyOptions) -> str:
-    return "" if options.source == SOURCE_BUILTIN else f" --source {options.source}"
+def _how_to_make(graph: Path, entry: Backbone | Wanted, precision: str, source: str) -> str:
+    """The command that exports a graph that is not there."""
+    if graph.suffix not in (ONNX_SUFFIX, TORCHSCRIPT_SUFFIX):
+        return f"'engine export' makes {ONNX_SUFFIX} and {TORCHSCRIPT_SUFFIX}; the runtime's plugin must say how"
+    if graph.suffix == TORCHSCRIPT_SUFFIX and precision != "fp32":
+        return "graphs in TorchScript form are fp32 only"
+    model = entry.model if isinstance(entry, Wanted) and entry.backbone is None else entry.alias
+    command = f"engine export -w {shlex.quote(model)} --precision {precision}"
+    command += "" if source == SOURCE_BUILTIN else f" --source {source}"
+    command += " --format torchscript" if graph.suffix == TORCHSCRIPT_SUFFIX else ""
+    return f"make it with '{command}'"
+
+
+def _require_named(info: GraphInfo, alias: str, precision: str, source: str) -> None:
+    """Refuses a graph that is another than its name says, which would be judged by another's bounds.
+
+    Raises:
+        GraphError: alias, precision or source differ.
+    """
+    if (info.alias, info.precision, info.source) != (alias, precision, source):
+        raise GraphError(
+            f"{info.path} is the {info.precision} graph of {info.alias} ({info.source}) by its metadata, not the "
+            f"{precision} graph of {alias} ({source}): give it its own name back, and export the one you want"
+        )
 
 
 def _loaded(entry: Backbone | Wanted, info: GraphInfo, options: VerifyOptions, context: Context) -> "LoadedSource":

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from engine.digest_cache import DigestCache
 from engine.errors import GraphError
+from engine.graph_metadata import data_location
 from models.contract import KEY_EXTERNAL_SHA256
 
 
@@ -16,20 +17,23 @@ def require_data_file(graph: Path, metadata: Mapping[str, str], fresh: bool = Fa
         fresh: read the whole file even where its digest is remembered.
 
     Raises:
-        GraphError: the data file is missing, a link that leads nowhere, or altered.
+        GraphError: the data file is missing, renamed, a link that leads nowhere, or altered.
     """
     wanted = metadata.get(KEY_EXTERNAL_SHA256)
     if wanted is None:
         return None
+    location = data_location(graph)
+    if location is None:
+        raise GraphError(f"{graph} names a data file and no weight in it: it was altered; export it again")
+    data = graph.parent / location
     again = f"bring it back beside {graph.name}, or export the graph again with 'engine export'"
-    found = sorted(graph.parent.glob(f"*-{wanted[:8]}.data"))
-    if not found:
-        raise GraphError(
-            f"the weights of {graph} are not there: a file *-{wanted[:8]}.data was moved or removed; {again}"
-        )
-    data = found[0]
-    if not data.is_file():
+    if data.is_symlink() and not data.exists():
         raise GraphError(f"{data} is a link to {data.resolve()}, which does not exist; {again}")
+    if not data.is_file():
+        renamed = sorted(graph.parent.glob(f"*-{wanted[:8]}.data"))
+        if renamed:
+            raise GraphError(f"the weights of {graph} lie under another name: rename {renamed[0]} to {data.name}")
+        raise GraphError(f"the weights of {graph} are not there: {data.name} was moved or removed; {again}")
     try:
         sha256 = DigestCache(graph.parent).sha256(data, fresh)
     except OSError as error:
@@ -40,3 +44,16 @@ def require_data_file(graph: Path, metadata: Mapping[str, str], fresh: bool = Fa
             f"says; {again}"
         )
     return data
+
+
+def data_folder(data: Path) -> Path:
+    """The folder that the bytes of a data file really lie in. ONNX Runtime refuses data files that are links, so it is
+    told where they lead.
+
+    Raises:
+        GraphError: a link to a file of another name than the one in the graph.
+    """
+    real = data.resolve()
+    if real.name != data.name:
+        raise GraphError(f"{data} is a link to a file of another name, {real}: copy the file or give it its name")
+    return real.parent

@@ -1,12 +1,11 @@
 """What a graph file says of itself."""
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 from engine.errors import GraphError
+from engine.graph_figures import StoredCheck, StoredQuantisation, stored_check, stored_quantisation
 from models import contract
 
 
@@ -16,6 +15,7 @@ class GraphInfo:
 
     Attributes:
         resampling: how photographs are resized for it, one of `models.contract.RESAMPLINGS`.
+        verification: its comparison with the source model; None where it was never compared.
     """
 
     path: Path
@@ -26,9 +26,11 @@ class GraphInfo:
     dim: int
     global_descriptor: str
     checkpoint_name: str
-    checkpoint_status: str
+    checkpoint_status: contract.CheckpointStatus
     metadata: Mapping[str, str] = field(repr=False)
     resampling: str = contract.BILINEAR
+    verification: StoredCheck | None = None
+    quantisation: StoredQuantisation = field(default_factory=StoredQuantisation)
 
     @classmethod
     def from_metadata(cls, path: Path, metadata: Mapping[str, str]) -> "GraphInfo":
@@ -56,20 +58,24 @@ class GraphInfo:
                 alias=metadata[contract.KEY_ALIAS],
                 precision=metadata[contract.KEY_PRECISION],
                 source=metadata[contract.KEY_SOURCE],
-                stride=int(metadata[contract.KEY_STRIDE]),
-                dim=int(metadata[contract.KEY_DIM]),
+                stride=_positive(metadata[contract.KEY_STRIDE]),
+                dim=_positive(metadata[contract.KEY_DIM]),
                 global_descriptor=metadata[contract.KEY_GLOBAL],
                 checkpoint_name=metadata[contract.KEY_CHECKPOINT_NAME],
-                checkpoint_status=metadata[contract.KEY_CHECKPOINT_STATUS],
+                checkpoint_status=contract.CheckpointStatus(metadata[contract.KEY_CHECKPOINT_STATUS]),
                 metadata=metadata,
                 resampling=resampling,
+                verification=stored_check(path, metadata),
+                quantisation=stored_quantisation(path, metadata),
             )
         except (KeyError, ValueError) as error:
             raise GraphError(
-                f"{path} has incomplete metadata ({error}): export it again with 'engine export'"
+                f"{path} has incomplete or altered metadata ({error}): export it again with 'engine export'"
             ) from error
 
-    @property
-    def verification(self) -> dict[str, Any]:
-        """Figures of the comparison with the source model, made at export."""
-        return dict(json.loads(self.metadata.get(contract.KEY_VERIFICATION, "{}")))
+
+def _positive(text: str) -> int:
+    number = int(text)
+    if number < 1:
+        raise ValueError(f"{number} in place of a positive number")
+    return number

@@ -1,15 +1,19 @@
-"""The metadata of a graph file, read without loading the graph.
+"""The metadata of a graph file, and the name of its data file, read without loading the graph.
 
 An ONNX file is one protobuf message (https://protobuf.dev/programming-guides/encoding): fields one after the other,
-each with its number, kind and length. All but the metadata entries are skipped.
+each with its number, kind and length. All but what is looked for is skipped. Numbers of fields: onnx.proto.
 """
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
 from engine.errors import GraphError
 
-_METADATA_FIELD = 14
+_GRAPH_FIELD, _METADATA_FIELD = 7, 14
+_WEIGHT_FIELD, _EXTERNAL_FIELD = 5, 13
+"""Of a graph its weights, and of a weight where it lies outside the file."""
 _VARINT, _FIXED64, _LENGTH_DELIMITED, _FIXED32 = 0, 1, 2, 5
 _ENTRY_LIMIT_BYTES = 1 << 24
 _VARINT_LIMIT_BYTES = 10
@@ -22,41 +26,70 @@ def read_metadata(path: Path) -> dict[str, str]:
         GraphError: the file is missing, unreadable, truncated or no ONNX file.
     """
     entries: dict[str, str] = {}
+    with _opened(path) as (file, size):
+        for start, length in _messages(file, 0, size, _METADATA_FIELD):
+            if length <= _ENTRY_LIMIT_BYTES:
+                key, value = _entry(_content(file, start, length))
+                entries[key] = value
+    return entries
+
+
+def data_location(path: Path) -> str | None:
+    """The name of the data file that ONNX Runtime reads a graph's weights from; None where all are in the graph.
+
+    Raises:
+        GraphError: as `read_metadata`.
+    """
+    with _opened(path) as (file, size):
+        for graph, graph_length in _messages(file, 0, size, _GRAPH_FIELD):
+            for weight, weight_length in _messages(file, graph, graph + graph_length, _WEIGHT_FIELD):
+                for start, length in _messages(file, weight, weight + weight_length, _EXTERNAL_FIELD):
+                    key, value = _entry(_content(file, start, length))
+                    if key == "location":
+                        return value
+    return None
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[tuple[BinaryIO, int]]:
+    """A file and its size. What goes wrong inside becomes a GraphError."""
     try:
         size = path.stat().st_size
         if size == 0:
             raise ValueError("it is empty")
         with path.open("rb") as file:
-            while file.tell() < size:
-                field, content = _next_field(file, size, _METADATA_FIELD)
-                if field == _METADATA_FIELD:
-                    key, value = _entry(content)
-                    entries[key] = value
+            yield file, size
     except OSError as error:
         raise GraphError(f"{path} cannot be read: {error.strerror or error}") from error
-    except (ValueError, IndexError) as error:
+    except (ValueError, LookupError) as error:
         raise GraphError(f"{path} cannot be loaded ({error}): it may be damaged; export it again") from error
-    return entries
 
 
-def _next_field(file: BinaryIO, size: int, wanted: int) -> tuple[int, bytes]:
-    """Number of the next field, and its content where it is the wanted one."""
-    key = _varint(file)
-    field, kind = key >> 3, key & 7
-    if field == 0:
-        raise ValueError("a field without a number")
-    if kind == _VARINT:
-        _varint(file)
-        return field, b""
-    if kind not in (_FIXED64, _LENGTH_DELIMITED, _FIXED32):
-        raise ValueError(f"a field of unknown kind {kind}")
-    length = {_FIXED64: 8, _FIXED32: 4}.get(kind) or _varint(file)
-    if file.tell() + length > size:
-        raise ValueError("it ends within a field")
-    if field == wanted and kind == _LENGTH_DELIMITED and length <= _ENTRY_LIMIT_BYTES:
-        return field, file.read(length)
-    file.seek(length, 1)
-    return field, b""
+def _messages(file: BinaryIO, start: int, end: int, wanted: int) -> Iterator[tuple[int, int]]:
+    """Start and length of every message of that field number within a message of the file."""
+    while start < end:
+        file.seek(start)
+        key = _varint(file)
+        field, kind = key >> 3, key & 7
+        if field == 0:
+            raise ValueError("a field without a number")
+        if kind == _VARINT:
+            _varint(file)
+            length = 0
+        elif kind in (_FIXED64, _LENGTH_DELIMITED, _FIXED32):
+            length = {_FIXED64: 8, _FIXED32: 4}.get(kind) or _varint(file)
+        else:
+            raise ValueError(f"a field of unknown kind {kind}")
+        content, start = file.tell(), file.tell() + length
+        if start > end:
+            raise ValueError("it ends within a field")
+        if field == wanted and kind == _LENGTH_DELIMITED:
+            yield content, length
+
+
+def _content(file: BinaryIO, start: int, length: int) -> bytes:
+    file.seek(start)
+    return file.read(length)
 
 
 def _varint(file: BinaryIO) -> int:

@@ -16,7 +16,6 @@ for speed.
 """
 
 import contextlib
-import json
 import os
 import tempfile
 from collections.abc import Iterator
@@ -24,7 +23,8 @@ from pathlib import Path
 from typing import Any
 
 from engine.errors import GraphError, ProviderError
-from engine.graph_data import require_data_file
+from engine.graph_data import data_folder, require_data_file
+from engine.graph_figures import stored_quantisation
 from engine.graph_metadata import read_metadata
 from engine.providers import NUMBERED, PROVIDERS, usable_cores
 from models import contract
@@ -36,6 +36,9 @@ CUDA_OPTIONS = {
     "use_tf32": "0",
 }
 """Options of the CUDA provider; see above for the reasons."""
+
+DATA_FOLDER = "session.model_external_initializers_file_folder_path"
+"""Where a session made from a graph's bytes finds the data file."""
 
 _GRAPH_FAULTS = ("InvalidProtobuf", "InvalidGraph", "NoModel", "NoSuchFile", "InvalidArgument")
 """Exceptions of ONNX Runtime that are about the file, whatever the provider."""
@@ -123,8 +126,7 @@ def _require_arithmetic(path: Path, name: str) -> None:
             "int8 here, or run it on a GPU"
         )
     if name == PROVIDERS["cpu"] and precision == "int8":
-        flags, numbers = cpu_flags(), json.loads(metadata.get(contract.KEY_QUANTISATION, "{}"))
-        full_range = numbers.get("reduced_range") is False
+        flags, full_range = cpu_flags(), stored_quantisation(path, metadata).reduced_range is False
         if full_range and flags is not None and exact_byte_products(flags) is None:
             raise ProviderError(
                 f"{path} was made on a processor with VNNI, and 8-bit products of its full range saturate on this one, "
@@ -133,7 +135,7 @@ def _require_arithmetic(path: Path, name: str) -> None:
 
 
 def _model_source(path: Path, options: Any) -> str | bytes:
-    """What a session is made from. ONNX Runtime refuses data files that are links, so it is told where they lead.
+    """What a session is made from: the file, or its bytes where the data file beside it is a link.
 
     Raises:
         GraphError: the data file of a large graph is missing or altered.
@@ -142,11 +144,7 @@ def _model_source(path: Path, options: Any) -> str | bytes:
     data = require_data_file(real, read_metadata(real))
     if data is None or not data.is_symlink():
         return str(real)
-    if data.resolve().name != data.name:
-        raise GraphError(
-            f"{data} is a link to a file of another name, {data.resolve()}: copy the file or give it its name"
-        )
-    options.add_session_config_entry("session.model_external_initializers_file_folder_path", str(data.resolve().parent))
+    options.add_session_config_entry(DATA_FOLDER, str(data_folder(data)))
     return real.read_bytes()
 
 

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine.errors import GraphError, OutOfMemory, ProviderError, UsageError
-from engine.graph_data import require_data_file
+from engine.graph_data import data_folder, require_data_file
 from engine.graph_info import GraphInfo
 from engine.graph_metadata import read_metadata
 from engine.loaded_graph import (
@@ -22,7 +22,7 @@ from engine.loaded_graph import (
     require_images,
     run_failure,
 )
-from engine.onnx_session import open_session
+from engine.onnx_session import DATA_FOLDER, open_session
 from engine.providers import (
     AUTO,
     NUMBERED,
@@ -36,6 +36,7 @@ from models import contract
 
 __all__ = [
     "AUTO",
+    "DATA_FOLDER",
     "DEFAULT_RUNTIME",
     "INPUT_IMAGE",
     "OUTPUTS",
@@ -49,7 +50,9 @@ __all__ = [
     "ProviderError",
     "UsageError",
     "check_provider",
+    "data_folder",
     "open_graph",
+    "open_session",
     "parse_provider",
     "provider_name",
     "read_metadata",

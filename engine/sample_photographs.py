@@ -1,7 +1,7 @@
 """A few photographs of a folder, encoded at several sizes: what a graph is compared with its source model on."""
 
 from collections.abc import Sequence
-from itertools import groupby, pairwise
+from itertools import groupby
 from pathlib import Path
 
 import numpy as np
@@ -35,6 +35,8 @@ def encode_photographs(
 ) -> tuple[Batches, ...]:
     """For each shorter side, the photographs in batches of one or two, uint8 RGB [B, H, W, 3].
 
+    Of two photographs of one size, the first is there twice: alone, and beside the other.
+
     Args:
         sizes_px: the shorter sides, by default `SIZES_PX`.
         resampling: of the graph, one of `models.contract.RESAMPLINGS`.
@@ -56,7 +58,8 @@ def _batches(pixels: list[NDArray[np.uint8]], side_px: int, stride: int, resampl
     batches: list[NDArray[np.uint8]] = []
     for _, same in groupby(encoded, key=lambda image: image.shape):
         images = list(same)
-        # The first is alone: a single image and a batch are both compared wherever there are photographs enough.
-        cuts = [0, *range(1, len(images), _BATCH), len(images)]
-        batches += [np.stack(images[a:b]) for a, b in pairwise(cuts) if a < b]
+        # A single image and a batch are both compared wherever there are photographs enough.
+        batches.append(np.stack(images[:1]))
+        rest = images if len(images) == _BATCH else images[1:]
+        batches += [np.stack(rest[first : first + _BATCH]) for first in range(0, len(rest), _BATCH)]
     return tuple(batches)

@@ -30,12 +30,16 @@ class CheckImages:
         return [batch for size in self.sizes for batch in size]
 
     def pairs(self) -> Iterator[tuple[tuple[int, int], tuple[int, int]]]:
-        """Every two photographs of a size, each as (batch, index in it)."""
+        """Every two different photographs of a size, each as (batch, index in it)."""
         if not self.photographs:
             return
         first = 0
         for size in self.sizes:
-            places = [(first + batch, index) for batch, images in enumerate(size) for index in range(len(images))]
+            seen: dict[bytes, tuple[int, int]] = {}
+            for batch, images in enumerate(size, first):
+                for index, image in enumerate(images):
+                    seen.setdefault(image.tobytes(), (batch, index))
+            places = list(seen.values())
             first += len(size)
             yield from ((a, b) for order, a in enumerate(places) for b in places[order + 1 :])
 

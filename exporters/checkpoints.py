@@ -7,7 +7,6 @@ import warnings
 import zipfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from enum import StrEnum
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +16,7 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 
 from models.build import DinoModel, build_with_weights, expected_shapes
 from models.catalogue import Backbone
+from models.contract import CheckpointStatus
 from models.errors import WorkError
 from models.find import checkpoint_candidates, no_checkpoint_text
 
@@ -36,19 +36,6 @@ class CheckpointError(WorkError):
 
 class AmbiguousCheckpointError(CheckpointError):
     """Several files could be the checkpoint; the message lists them."""
-
-
-class CheckpointStatus(StrEnum):
-    """What the SHA-256 of a file says about it."""
-
-    OFFICIAL = "official"
-    """It begins with the catalogue's hash: Meta's published file."""
-    OWN = "own"
-    """It begins with the hash in the file's own name: fine-tuned or test weights, whole."""
-    MISMATCH = "mismatch"
-    """Neither: truncated or altered."""
-    UNLISTED = "unlisted"
-    """Of a source that publishes no hash to compare with, as Hugging Face."""
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from pathlib import Path
 from exporters.aside import folder_aside, publish
 from exporters.calibration import Calibration, calibrate
 from exporters.check_images import CheckImages
-from exporters.checkpoints import Checkpoint, CheckpointStatus
+from exporters.checkpoints import Checkpoint
 from exporters.graph_builder import GraphBuilder
 from exporters.graph_check import GraphCheck, require_close
 from exporters.graph_file import SINGLE_FILE_LIMIT_BYTES, WrittenGraph, append_metadata, write_graph
@@ -23,7 +23,7 @@ from exporters.sources.traced import write_traced
 from exporters.verify import check_graph, comparison_model, parts_needed, weight_bytes
 from models.build import build_with_weights
 from models.catalogue import Backbone
-from models.contract import KEY_VERIFICATION, SOURCE_BUILTIN
+from models.contract import KEY_VERIFICATION, SOURCE_BUILTIN, CheckpointStatus
 from models.errors import UsageError, WorkError
 
 __all__ = ["PRECISIONS", "ExportReport", "Progress", "export_backbone", "export_source", "graph_name"]

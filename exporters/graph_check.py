@@ -196,15 +196,18 @@ def require_close(check: GraphCheck, precision: Precision, graph: str) -> None:
     raise VerificationError(f"{told}{precision.name} is not fit for this checkpoint: use another precision")
 
 
-def bounds_text(bounds: Bounds) -> str:
-    """The bounds in words."""
-    parts = (
+def bounds_text(check: GraphCheck, bounds: Bounds) -> str:
+    """The bounds that these figures were held to, in words, and what was not measured."""
+    parts = [
         ("largest difference at most", bounds.largest_difference),
         ("smallest cosine at least", bounds.smallest_cosine),
         ("mean cosine at least", bounds.mean_cosine),
-        ("matches kept between photographs at least", bounds.matches_kept),
-    )
-    return ", ".join(f"{name} {value:g}" for name, value in parts if value is not None)
+    ]
+    unmeasured = bounds.matches_kept is not None and not (check.matches and check.matches.found)
+    if not unmeasured:
+        parts.append(("matches kept between photographs at least", bounds.matches_kept))
+    text = ", ".join(f"{name} {value:g}" for name, value in parts if value is not None)
+    return f"{text}; matches not counted: fewer than two photographs" if unmeasured else text
 
 
 def _unit(tokens: Floats) -> Floats:

@@ -15,6 +15,8 @@ import onnxruntime
 from numpy.typing import NDArray
 from onnx import helper
 
+from engine.runtime import DATA_FOLDER, data_folder
+from engine.runtime import open_session as engine_session
 from exporters.emulation import RANGE_SUFFIX, emulate_half
 from models.contract import INPUT_IMAGE, OUTPUT_GLOBAL_DESCRIPTOR, OUTPUT_PATCH_TOKENS
 from models.errors import WorkError
@@ -43,20 +45,14 @@ class Reach:
                 self.largest, self.at = float(value), name.removesuffix(RANGE_SUFFIX)
 
 
-def open_session(graph_path: Path, provider: str = CPU) -> onnxruntime.InferenceSession:
-    """A session of the whole graph, on the provider asked for and no other.
+def open_session(graph_path: Path) -> onnxruntime.InferenceSession:
+    """A session of the whole graph on the CPU, as the engine opens it.
 
     Raises:
-        VerificationError: ONNX Runtime refuses the file or the provider.
+        GraphError: the file or its data file is missing, damaged or altered.
+        ProviderError: this processor cannot run such a graph.
     """
-    options = onnxruntime.SessionOptions()
-    options.log_severity_level = 3
-    try:
-        session = onnxruntime.InferenceSession(str(graph_path), options, providers=[provider])
-    except Exception as error:  # ONNX Runtime's exceptions share no base class of their own
-        raise VerificationError(f"ONNX Runtime {onnxruntime.__version__} cannot load {graph_path}: {error}") from error
-    if session.get_providers()[0] != provider:
-        raise VerificationError(f"{provider} did not start; ONNX Runtime fell back to {session.get_providers()[0]}")
+    session: onnxruntime.InferenceSession = engine_session(onnxruntime, graph_path, CPU, None, None)
     return session
 
 
@@ -70,31 +66,32 @@ def run_session(
     """
     try:
         return dict(zip(names, session.run(list(names), feeds), strict=True))
-    except Exception as error:  # as above
+    except Exception as error:  # ONNX Runtime's exceptions share no base class of their own
         raise VerificationError(f"ONNX Runtime {onnxruntime.__version__} cannot run {label}: {error}") from error
 
 
 @dataclass
 class WholeGraph:
-    """A graph in one session.
+    """A graph in one session on the CPU.
 
     Args:
         half: the 16-bit float to emulate in float32, or None to run the graph as it is.
     """
 
     path: Path
-    provider: str = CPU
     half: int | None = None
     reach: Reach = field(default_factory=Reach)
 
     def __post_init__(self) -> None:
         if self.half is None:
-            self._session, self._names = open_session(self.path, self.provider), list(OUTPUTS)
+            self._session, self._names = open_session(self.path), list(OUTPUTS)
             return
-        model = onnx.load(self.path)
+        model = onnx.load(self.path, load_external_data=False)
+        folder = weights_folder(model, self.path)
+        onnx.load_external_data_for_model(model, str(folder))
         emulate_half(model, self.half)
         self._names = [output.name for output in model.graph.output]
-        self._session = _memory_session(model, self.path)
+        self._session = _memory_session(model, self.path, folder)
 
     def run(self, images: NDArray[np.uint8]) -> tuple[Array, Array]:
         values = run_session(self._session, self.path, self._names, {INPUT_IMAGE: images})
@@ -114,6 +111,7 @@ class PartedGraph:
         self.path, self._half = path, half
         self.reach = Reach()
         self._model = onnx.load(path, load_external_data=False)
+        self._folder = weights_folder(self._model, path)
         self._halves: frozenset[str] = frozenset()
         self._parts = self._cut(cuts)
 
@@ -153,7 +151,8 @@ class PartedGraph:
         if self._half is not None:
             self._halves |= emulate_half(model, self._half, self._halves)
         names = [output.name for output in model.graph.output]
-        return OpenPart(_memory_session(model, self.path), f"{self.path}, part {index}", fed, names, self.reach)
+        session = _memory_session(model, self.path, self._folder)
+        return OpenPart(session, f"{self.path}, part {index}", fed, names, self.reach)
 
 
 @dataclass(frozen=True)
@@ -173,8 +172,19 @@ class OpenPart:
         return {name: value for name, value in given.items() if not name.endswith(RANGE_SUFFIX)}
 
 
-def _memory_session(model: onnx.ModelProto, path: Path) -> onnxruntime.InferenceSession:
-    """A session of a model in memory whose external weights lie beside `path`.
+def weights_folder(model: onnx.ModelProto, path: Path) -> Path:
+    """The folder of the data file of the graph at `path`: beside it, or where a link beside it leads.
+
+    Raises:
+        GraphError: a link to a file of another name.
+    """
+    entries = (entry for tensor in model.graph.initializer for entry in tensor.external_data)
+    location = next((entry.value for entry in entries if entry.key == "location"), None)
+    return path.parent if location is None else data_folder(path.parent / location)
+
+
+def _memory_session(model: onnx.ModelProto, path: Path, folder: Path) -> onnxruntime.InferenceSession:
+    """A session of a model in memory, made from the graph at `path`, whose external weights lie in `folder`.
 
     Nothing is optimised: casts there and back would be taken for superfluous, and packed weights would be copies.
     """
@@ -183,7 +193,7 @@ def _memory_session(model: onnx.ModelProto, path: Path) -> onnxruntime.Inference
     options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
     options.enable_cpu_mem_arena = False
     options.add_session_config_entry("session.disable_prepacking", "1")
-    options.add_session_config_entry("session.model_external_initializers_file_folder_path", str(path.parent))
+    options.add_session_config_entry(DATA_FOLDER, str(folder))
     try:
         return onnxruntime.InferenceSession(model.SerializeToString(), options, providers=[CPU])
     except Exception as error:  # as above

@@ -1,6 +1,5 @@
 """Figures of a comparison, put into a graph file that is in use."""
 
-import json
 import shutil
 from pathlib import Path
 
@@ -23,7 +22,7 @@ def store_check(graph: Path, check: GraphCheck) -> str:
     """
     wanted = check.to_json()
     entries = {entry.key: entry.value for entry in onnx.load(graph, load_external_data=False).metadata_props}
-    if json.loads(entries.get(KEY_VERIFICATION, "null")) == json.loads(wanted):
+    if entries.get(KEY_VERIFICATION) == wanted:
         return "the graph holds these figures already"
     with folder_aside(graph) as aside:
         try:

@@ -119,7 +119,7 @@ def store_torchscript_check(path: Path, check: GraphCheck) -> str:
         warnings.simplefilter("ignore", DeprecationWarning)
         module = torch.jit.load(str(path), map_location="cpu", _extra_files=kept)  # type: ignore[no-untyped-call]
     metadata = json.loads(kept[METADATA_FILE])
-    if json.loads(metadata.get(KEY_VERIFICATION, "null")) == json.loads(check.to_json()):
+    if metadata.get(KEY_VERIFICATION) == check.to_json():
         return "the graph holds these figures already"
     with folder_aside(path) as aside:
         try:

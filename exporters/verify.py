@@ -54,28 +54,26 @@ def check_graph(
 ) -> GraphCheck:
     """Compares a graph with its source model, which runs in PyTorch on the CPU.
 
-    On the CPU, 16-bit graphs are emulated (see `exporters.emulation`), and a large ViT is run part by part: once from
-    the image to the outputs, for the figures, and each block once more on the very input of the source's block.
+    By ONNX Runtime on the CPU, 16-bit graphs are emulated (see `exporters.emulation`), and a large ViT is run part by
+    part: once from the image to the outputs, for the figures, and each block once more on the very input of the
+    source's block.
 
     Args:
         images: made-up ones by default.
-        provider: the execution provider that runs the graph.
+        provider: what computes, as the figures tell; of anything but ONNX Runtime on the CPU, `run` is what runs it.
         parts_from_bytes: run graphs of more bytes part by part.
-        run: runs the graph as a whole in place of ONNX Runtime; `provider` then only names what computes.
+        run: runs the graph as a whole in place of ONNX Runtime on the CPU.
 
     Raises:
-        VerificationError: ONNX Runtime cannot load or run the graph, an output has another shape or is not finite, or
-            a value leaves the range of the precision.
+        GraphError: the graph or its data file is missing, damaged or altered.
+        VerificationError: the graph cannot be run, an output has another shape or is not finite, or a value leaves the
+            range of the precision.
     """
     images = images or made_up_images(backbone.stride)
-    half = precision.half if provider == CPU and run is None else None
+    half = precision.half if run is None else None
     tell = progress or (lambda done, total: None)
     blocks = None
-    in_parts = (
-        provider == CPU
-        and run is None
-        and parts_needed(weight_bytes(graph_path), precision, backbone, parts_from_bytes)
-    )
+    in_parts = run is None and parts_needed(weight_bytes(graph_path), precision, backbone, parts_from_bytes)
     if in_parts and isinstance(model, DinoVisionTransformer):
         parts = PartedGraph(graph_path, block_cuts(backbone), half)
         found, wanted, blocks = _run_parts(parts, model, backbone, images, tell)
@@ -84,7 +82,7 @@ def check_graph(
         found, wanted = _run_whole(run, model, backbone, images, tell)
         reach = Reach()
     else:
-        whole = WholeGraph(graph_path, provider, half)
+        whole = WholeGraph(graph_path, half)
         found, wanted = _run_whole(whole.run, model, backbone, images, tell)
         reach = whole.reach
     largest = None if half is None else reach.largest

@@ -4,6 +4,8 @@ Graph: input `image` uint8 [B, H, W, 3] RGB, H and W multiples of the stride; ou
 in row-major grid order and `global_descriptor` float32 [B, D], both as the final norm gives them (not L2-normalised).
 """
 
+from enum import StrEnum
+
 INPUT_IMAGE = "image"
 OUTPUT_PATCH_TOKENS = "patch_tokens"
 OUTPUT_GLOBAL_DESCRIPTOR = "global_descriptor"
@@ -45,3 +47,16 @@ KEY_VERSIONS = METADATA_PREFIX + "versions"
 KEY_EXTERNAL_SHA256 = METADATA_PREFIX + "external_data_sha256"
 KEY_QUANTISATION = METADATA_PREFIX + "quantisation"
 """Of int8 graphs: how values were quantised, and whether the range was reduced for processors without VNNI."""
+
+
+class CheckpointStatus(StrEnum):
+    """What the SHA-256 of a file says about it."""
+
+    OFFICIAL = "official"
+    """It begins with the catalogue's hash: Meta's published file."""
+    OWN = "own"
+    """It begins with the hash in the file's own name: fine-tuned or test weights, whole."""
+    MISMATCH = "mismatch"
+    """Neither: truncated or altered."""
+    UNLISTED = "unlisted"
+    """Of a source that publishes no hash to compare with, as Hugging Face."""

@@ -95,7 +95,7 @@ def check_graphs(graph_root: Path, full: bool) -> list[Finding]:
             info = GraphInfo.from_metadata(path, metadata)
             require_data_file(path.resolve(), metadata, fresh=full)
             (usable if info.verification else unverified).append(path.stem)
-        except (Dinov3MatchError, OSError, ValueError, KeyError) as error:
+        except (Dinov3MatchError, OSError) as error:
             findings.append(problem("graph", f"{path.name} cannot be used: {error}", "export it again, or remove it"))
     if usable:
         findings.insert(0, ok("graphs", f"verified: {', '.join(usable)}"))

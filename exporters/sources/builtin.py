@@ -2,10 +2,11 @@
 
 from pathlib import Path
 
-from exporters.checkpoints import Checkpoint, CheckpointStatus, find_checkpoint, judge_checkpoint, load_state
+from exporters.checkpoints import Checkpoint, find_checkpoint, judge_checkpoint, load_state
 from exporters.sources.loaded import LoadedSource, Progress
 from models.build import build_with_weights
 from models.catalogue import Backbone
+from models.contract import CheckpointStatus
 
 
 def load_builtin(
@@ -32,13 +33,13 @@ def load_builtin(
     return source
 
 
-def judged_builtin(backbone: Backbone, path: Path, sha256: str, status: str) -> LoadedSource:
+def judged_builtin(backbone: Backbone, path: Path, sha256: str, status: CheckpointStatus) -> LoadedSource:
     """A checkpoint whose digest and status are known already.
 
     Raises:
         CheckpointError: it is bad.
     """
-    return _loaded(backbone, Checkpoint(path, sha256, CheckpointStatus(status)))
+    return _loaded(backbone, Checkpoint(path, sha256, status))
 
 
 def _loaded(backbone: Backbone, checkpoint: Checkpoint) -> LoadedSource:

@@ -7,9 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from exporters.checkpoints import Checkpoint, CheckpointStatus, file_sha256
+from exporters.checkpoints import Checkpoint, file_sha256
 from exporters.sources.loaded import Progress
 from exporters.sources.network import network_blocked
+from models.contract import CheckpointStatus
 from models.errors import WorkError
 
 CONFIG, PREPROCESSOR = "config.json", "preprocessor_config.json"

@@ -4,6 +4,7 @@ import shutil
 from pathlib import Path
 
 import pytest
+from conftest import write_tiny_graph
 
 from engine.cli import main
 from models.catalogue import BACKBONES, Backbone
@@ -64,6 +65,22 @@ def test_gflops_follow_the_image_size(roots: Path, capsys: pytest.CaptureFixture
         assert main(["list", "-w", ALIAS, "-i", size]) == 0
         figures.append(float(capsys.readouterr().out.partition(" GFLOPs")[0].split()[-1]))
     assert figures[1] > 4 * figures[0]
+
+
+def test_graphs_of_other_models_come_last(roots: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    mine = write_tiny_graph(roots / "graphs" / "mine-hf-fp32.onnx", "mine")
+    write_tiny_graph(roots / "graphs" / "vits16-hf-fp32.onnx", "vits16")
+    assert main(["list"]) == 0
+    _, heading, others = capsys.readouterr().out.partition("graphs of other models\n")
+    assert heading
+    first, last = others.splitlines()
+    assert first == f"    graph: {mine}, fp32, 0 MB, never verified"
+    assert last.startswith("checkpoints below")
+    assert main(["list", "-w", ALIAS]) == 0
+    assert "mine" not in capsys.readouterr().out
+    mine.write_bytes(b"cut off")
+    assert main(["list"]) == 1
+    assert f"graph: UNUSABLE: {mine} cannot be loaded" in capsys.readouterr().out
 
 
 def test_graphs_and_their_faults(roots: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -1,17 +1,22 @@
 """`engine export --precision` and `engine verify` from the command line: figures, where they are stored, exit codes."""
 
 import json
+import shutil
+import warnings
 from pathlib import Path
 
 import cv2
 import numpy as np
 import onnx
+import onnxruntime
 import pytest
 
 pytest.importorskip("torch")
 
 from engine.cli import main
 from engine.graph_metadata import read_metadata
+from engine.hooks import RuntimeRecord
+from engine.runtime import OnnxRuntime, open_graph
 from models.catalogue import BACKBONES
 from models.contract import KEY_CHECKPOINT_SHA256, KEY_VERIFICATION
 from models.random_checkpoint import random_state, write_checkpoint, write_random_checkpoint
@@ -83,6 +88,49 @@ def test_a_graph_that_is_not_close_fails(roots: Path, capsys: pytest.CaptureFixt
     assert graph.read_bytes() == before
 
 
+def test_a_graph_of_another_name_is_not_judged_by_the_bounds_of_its_name(
+    roots: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["export", "-w", ALIAS]) == 0
+    graphs = roots / "graphs"
+    for copy, arguments in (
+        (f"{ALIAS}-int8.onnx", ["-w", ALIAS, "--precision", "int8"]),
+        ("vits16-fp32.onnx", ["-w", "vits16"]),
+        ("vits16-hub-fp32.onnx", ["-w", "vits16", "--source", "hub"]),
+    ):
+        shutil.copyfile(graphs / f"{ALIAS}-fp32.onnx", graphs / copy)
+        assert main(["verify", *arguments]) == 1
+        told = capsys.readouterr().err
+        assert f"{copy} is the fp32 graph of {ALIAS} (builtin) by its metadata, not the" in told
+
+
+def test_another_provider_runs_as_the_engine_runs_it(
+    roots: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A graph on a GPU is opened with the engine's options and device, never by a session of the verification's own."""
+    assert main(["export", "-w", ALIAS]) == 0
+    opened: list[tuple[str, str]] = []
+
+    def open_with(record: RuntimeRecord, path: Path, provider: str) -> OnnxRuntime:
+        opened.append((record.name, provider))
+        graph = open_graph(path, "cpu")
+        graph.provider = "CUDAExecutionProvider"
+        return graph
+
+    if "CUDAExecutionProvider" not in onnxruntime.get_available_providers():
+        with warnings.catch_warnings(), monkeypatch.context() as patched:
+            warnings.simplefilter("error")
+            patched.setattr("engine.cli_verify.check_images", lambda *_, **__: pytest.fail("photographs were read"))
+            assert main(["verify", "-w", ALIAS, "--provider", "cuda"]) == 1
+        assert "CUDAExecutionProvider is not part of the installed ONNX Runtime" in capfd.readouterr().err
+    monkeypatch.setattr("engine.cli_verify.open_with", open_with)
+    monkeypatch.setattr("exporters.verify.WholeGraph", lambda *_: pytest.fail("another session was opened"))
+    assert main(["verify", "-w", ALIAS, "--provider", "cuda:1"]) == 0
+    assert opened == [("onnxruntime", "cuda:1")]
+    graph = roots / "graphs" / f"{ALIAS}-fp32.onnx"
+    assert json.loads(read_metadata(graph)[KEY_VERIFICATION])["provider"] == "CUDAExecutionProvider"
+
+
 def test_want_of_memory_is_said_before_the_work(
     roots: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -91,6 +139,18 @@ def test_want_of_memory_is_said_before_the_work(
     monkeypatch.setattr("exporters.verify.check_graph", lambda *_, **__: pytest.fail("memory was not looked at"))
     assert main(["verify", "-w", ALIAS]) == 1
     assert "0.5 GB of memory are free, and verifying vitt16-fp32.onnx needs" in capsys.readouterr().err
+
+
+def test_of_a_group_the_graphs_there_are_are_verified(roots: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["export", "-w", ALIAS]) == 0
+    group = BACKBONES[ALIAS].group.value
+    assert main(["verify", "-g", group, "--precision", "fp32", "int8"]) == 0
+    printed = capsys.readouterr()
+    assert f"{ALIAS}: {roots / 'graphs' / f'{ALIAS}-fp32.onnx'}" in printed.out
+    assert f"{ALIAS}-int8" in printed.err
+    assert main(["verify", "--all-weights"]) == 1
+    assert "(GRAPH_ROOT): vits16-fp32, " in capsys.readouterr().err
+    assert main(["verify", "--all-weights", "-w", ALIAS]) == 2
 
 
 def test_fp16_asks_for_photographs(roots: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -104,7 +164,23 @@ def test_fp16_asks_for_photographs(roots: Path, capsys: pytest.CaptureFixture[st
     [
         (["verify"], 2, "say what to verify"),
         (["verify", "-w", ALIAS, "--precision", "fp8"], 2, "no precision is called 'fp8'"),
-        (["verify", "-w", ALIAS, "--precision", "bf16"], 1, "export -w vitt16 --precision bf16"),
+        (["verify", "-w", ALIAS, "--precision", "bf16"], 1, "'engine export -w vitt16 --precision bf16'"),
+        (
+            ["verify", "-w", ALIAS, "--runtime", "torchscript"],
+            1,
+            "'engine export -w vitt16 --precision fp32 --format torchscript'",
+        ),
+        (
+            ["verify", "-w", ALIAS, "--runtime", "torchscript", "--precision", "int8"],
+            1,
+            "graphs in TorchScript form are fp32 only",
+        ),
+        (
+            ["verify", "-w", "some/model", "--source", "hf"],
+            1,
+            "'engine export -w some/model --precision fp32 --source hf'",
+        ),
+        (["verify", "-w", ALIAS, "--provider", "nope"], 2, "--provider nope: there is none"),
         (["export", "-w", ALIAS, "--precision", "fp8"], 2, "known: fp32, bf16, fp16, int8"),
         (["export", "-w", ALIAS, "--precision", "int8", "--images", "weights"], 1, "there is no photograph"),
         (
@@ -130,6 +206,23 @@ def test_graphs_of_a_precision_run_and_bf16_says_why_it_does_not(
     assert "vitt16-int8.onnx on CPUExecutionProvider" in capsys.readouterr().out
     assert main([*run, "bf16", "--provider", "cpu"]) == 1
     assert "take --precision fp32 or int8 here" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("count", "told"),
+    [
+        (0, "passes: mean cosine at least 0.98; matches not counted: fewer than two photographs"),
+        (1, "passes: mean cosine at least 0.98; matches not counted: fewer than two photographs"),
+        (2, "passes: mean cosine at least 0.98, matches kept between photographs at least 0.85"),
+    ],
+)
+def test_only_what_was_measured_is_said_to_pass(
+    count: int, told: str, roots: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    photographs(roots / "photographs", count)
+    assert main(["export", "-w", ALIAS, "--precision", "int8"]) == 0
+    assert main(["verify", "-w", ALIAS, "--precision", "int8"]) == 0
+    assert f"  {told}\n" in capsys.readouterr().out
 
 
 def test_int8_is_calibrated_on_photographs(roots: Path, capsys: pytest.CaptureFixture[str]) -> None:

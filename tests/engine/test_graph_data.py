@@ -8,12 +8,13 @@ from pathlib import Path
 import numpy as np
 import onnx
 import pytest
+from conftest import write_tiny_graph
 
 from engine.digest import file_sha256
 from engine.digest_cache import CACHE_NAME, DigestCache
 from engine.errors import GraphError, ProviderError
 from engine.graph_data import require_data_file
-from engine.graph_metadata import read_metadata
+from engine.graph_metadata import data_location, read_metadata
 from engine.runtime import open_graph
 
 pytest.importorskip("torch")
@@ -70,7 +71,20 @@ def test_a_cut_graph_is_refused(graph: Path) -> None:
 
 def test_a_moved_data_file_is_named(graph: Path) -> None:
     data_of(graph).rename(graph.parent.parent / "elsewhere.data")
-    with pytest.raises(GraphError, match=r"weights of .* are not there: a file \*-[0-9a-f]{8}\.data was moved"):
+    with pytest.raises(GraphError, match=r"weights of .* are not there: vitt16-fp32-[0-9a-f]{8}\.data was moved"):
+        open_graph(graph, "cpu")
+
+
+def test_a_renamed_data_file_is_told_its_name(graph: Path) -> None:
+    """The graph holds one exact name; ONNX Runtime would only say that a path fails its validation."""
+    data = data_of(graph)
+    assert data_location(graph) == data.name
+    assert data_location(write_tiny_graph(graph.parent / "whole.onnx")) is None
+    renamed = data.rename(data.with_name(f"other-{data.name.rpartition('-')[2]}"))
+    with pytest.raises(GraphError, match=f"another name: rename {renamed} to {data.name}$"):
+        open_graph(graph, "cpu")
+    (graph.parent / data.name).mkdir()
+    with pytest.raises(GraphError, match="another name"):
         open_graph(graph, "cpu")
 
 
@@ -181,7 +195,8 @@ def test_a_full_range_graph_is_refused_where_its_products_saturate(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Linux tells the processor's features; where none are told, the graph runs."""
-    monkeypatch.setattr("exporters.number_formats.cpu_flags", lambda: "avx512_vnni")
+    for module in ("exporters.number_formats", "engine.onnx_session"):
+        monkeypatch.setattr(f"{module}.cpu_flags", lambda: "avx512_vnni")
     checkpoint = write_random_checkpoint(TINY, tmp_path / "weights")
     graph = export_backbone(TINY, checkpoint, tmp_path, "int8").graph_path
     for flags, runs in (("fpu avx2", False), ("fpu avx_vnni", True), (None, True)):

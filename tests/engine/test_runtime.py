@@ -123,7 +123,7 @@ def test_graph_of_another_contract_is_refused(tmp_path: Path) -> None:
     with pytest.raises(GraphError, match="contract 99"):
         open_graph(newer)
     incomplete = write_tiny_graph(tmp_path / "incomplete.onnx", **{contract.KEY_STRIDE: "wide"})
-    with pytest.raises(GraphError, match="incomplete metadata"):
+    with pytest.raises(GraphError, match="incomplete or altered metadata"):
         open_graph(incomplete)
 
 

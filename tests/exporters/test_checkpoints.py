@@ -13,13 +13,13 @@ from large_files import remove_large_files  # noqa: F401
 
 from exporters.checkpoints import (
     CheckpointError,
-    CheckpointStatus,
     file_sha256,
     find_checkpoint,
     judge_checkpoint,
     load_state,
 )
 from models.catalogue import BACKBONES, Backbone
+from models.contract import CheckpointStatus
 from models.random_checkpoint import random_state, shortened, write_checkpoint, write_random_checkpoint
 
 TINY = shortened(BACKBONES["vits16"], 1)

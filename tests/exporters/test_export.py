@@ -5,7 +5,6 @@ import json
 import shutil
 import subprocess
 import sys
-from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 
@@ -124,34 +123,6 @@ def test_a_size_that_is_no_multiple_of_the_stride_is_refused(tmp_path: Path) -> 
     for height, width in ((40, 32), (32, 40), (64, 24)):
         with pytest.raises(Exception, match="cannot be reshaped"):
             run(graph, np.zeros((2, height, width, 3), np.uint8))
-
-
-def exported(backbone: Backbone, folder: Path) -> onnx.ModelProto:
-    return onnx.load(export_backbone(backbone, write_random_checkpoint(backbone, folder), folder).graph_path)
-
-
-def test_attention_is_one_operator_and_nothing_branches(tmp_path: Path) -> None:
-    for alias in ("vits16", "vits16+", "cxTiny"):
-        backbone = shortened(BACKBONES[alias], 2)
-        model = exported(backbone, tmp_path / alias)
-        onnx.checker.check_model(model)
-        count = Counter(node.op_type for node in model.graph.node)
-        assert not count.keys() & {"If", "Loop", "Scan", "Softmax", "Resize"}
-        if isinstance(backbone.arch, ViTArch):
-            assert count["MultiHeadAttention"] == 2
-            assert count["RotaryEmbedding"] == 4
-            assert (count["Sin"], count["Cos"]) == (2, 2), "the tables are made once, for rows and for columns"
-            assert count["LayerNormalization"] == 5
-        else:
-            assert count["Conv"] == 8
-
-
-def test_the_batch_and_both_sides_are_dynamic(tmp_path: Path) -> None:
-    graph = exported(TINY, tmp_path).graph
-    dims = [dim.dim_param or dim.dim_value for dim in graph.input[0].type.tensor_type.shape.dim]
-    assert dims == ["batch", "height", "width", 3]
-    assert graph.input[0].type.tensor_type.elem_type == onnx.TensorProto.UINT8
-    assert [output.name for output in graph.output] == ["patch_tokens", "global_descriptor"]
 
 
 def test_the_graph_describes_itself(tmp_path: Path) -> None:

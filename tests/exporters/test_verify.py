@@ -1,5 +1,6 @@
 """The figures of a comparison, and what fails it."""
 
+import os
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,7 +11,8 @@ from large_files import remove_large_files  # noqa: F401
 from torch import Tensor, nn
 
 from exporters.check_images import default_batches
-from exporters.graph_check import GraphCheck, OutputCheck, require_close
+from exporters.export import export_backbone
+from exporters.graph_check import GraphCheck, OutputCheck, failures, require_close
 from exporters.graph_file import write_graph
 from exporters.graph_runs import VerificationError
 from exporters.onnx_graph import build_graph
@@ -18,7 +20,8 @@ from exporters.precisions import PRECISIONS
 from exporters.verify import check_graph
 from models.build import build_with_weights
 from models.catalogue import BACKBONES
-from models.random_checkpoint import random_state, shortened
+from models.errors import WorkError
+from models.random_checkpoint import random_state, shortened, write_random_checkpoint
 from models.vit import Tokens
 
 TINY = shortened(BACKBONES["vitt16"], 1)
@@ -83,8 +86,25 @@ def test_a_graph_of_another_width_fails(graph: Path) -> None:
 def test_a_file_that_is_no_graph_is_named(tmp_path: Path) -> None:
     path = tmp_path / "notes.onnx"
     path.write_text("not a graph")
-    with pytest.raises(VerificationError, match=r"cannot load .*notes\.onnx"):
+    with pytest.raises(WorkError, match=r"notes\.onnx cannot be loaded"):
         check_graph(path, altered(), TINY)  # type: ignore[arg-type]
+
+
+@pytest.mark.skipif(os.name == "nt", reason="links need rights on Windows")
+@pytest.mark.parametrize("precision", ["fp32", "bf16", "int8"])
+@pytest.mark.parametrize("parts_from_bytes", [1, 1 << 60])
+def test_a_linked_data_file_is_followed(precision: str, parts_from_bytes: int, tmp_path: Path) -> None:
+    checkpoint = write_random_checkpoint(TINY, tmp_path / "weights")
+    graph = export_backbone(TINY, checkpoint, tmp_path, precision, single_file_limit_bytes=1000).graph_path
+    (data,) = tmp_path.glob("*.data")
+    elsewhere = tmp_path / "other disk"
+    elsewhere.mkdir()
+    data.rename(elsewhere / data.name)
+    data.symlink_to(elsewhere / data.name)
+    model = build_with_weights(TINY, random_state(TINY))
+    check = check_graph(graph, model, TINY, precision=PRECISIONS[precision], parts_from_bytes=parts_from_bytes)
+    assert (check.blocks is not None) == (parts_from_bytes == 1)
+    assert not failures(check, PRECISIONS[precision])
 
 
 def test_wrong_colour_statistics_fail(graph: Path) -> None:

@@ -247,7 +247,8 @@ def test_large_checkpoints_are_read_only_when_asked(tmp_path: Path, monkeypatch:
 
 
 def test_graphs_verified_never_verified_and_damaged(tmp_path: Path) -> None:
-    figures = json.dumps({"outputs": {"patch_tokens": {}}})
+    output = {"largest_difference": 1e-6, "mean_cosine": 1.0}
+    figures = json.dumps({"provider": "CPUExecutionProvider", "outputs": {"patch_tokens": output}})
     write_tiny_graph(tmp_path / "g" / "vits16-fp32.onnx", **{"dinov3_match.verification": figures})
     write_tiny_graph(tmp_path / "g" / "vitb16-fp32.onnx", "vitb16")
     (tmp_path / "g" / "vitl16-fp32.onnx").write_bytes(b"\x08")
