@@ -1,7 +1,6 @@
 """One backbone's weights to a verified graph file."""
 
 import contextlib
-import shutil
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,27 +9,31 @@ from exporters.aside import folder_aside, publish
 from exporters.calibration import Calibration, calibrate
 from exporters.check_images import CheckImages
 from exporters.checkpoints import Checkpoint, CheckpointStatus
-from exporters.graph_builder import GraphBuilder
 from exporters.graph_check import GraphCheck, require_close
 from exporters.graph_file import SINGLE_FILE_LIMIT_BYTES, WrittenGraph, append_metadata, write_graph
 from exporters.metadata import describe
 from exporters.number_formats import FULL_RANGE, Int8Range, int8_range
 from exporters.onnx_graph import build_graph
 from exporters.precisions import PRECISIONS, Precision, precision_named
+from exporters.room import require_free_disk, require_memory
 from exporters.sources.builtin import load_builtin
 from exporters.sources.loaded import LoadedSource, Progress
 from exporters.sources.traced import write_traced
-from exporters.verify import check_graph, comparison_model, parts_needed, weight_bytes
+from exporters.verify import check_graph, comparison_model, weight_bytes
 from models.build import build_with_weights
 from models.catalogue import Backbone
 from models.contract import KEY_VERIFICATION, SOURCE_BUILTIN
 from models.errors import UsageError, WorkError
 
-__all__ = ["PRECISIONS", "ExportReport", "Progress", "export_backbone", "export_source", "graph_name"]
-
-_DISK_MARGIN_BYTES = 1 << 26
-_MEMORY_MARGIN_BYTES = 500_000_000
-"""Python, PyTorch and ONNX Runtime themselves, and the activations of the images compared."""
+__all__ = [
+    "PRECISIONS",
+    "ExportReport",
+    "Progress",
+    "export_backbone",
+    "export_source",
+    "graph_name",
+    "require_memory",
+]
 
 
 @dataclass(frozen=True)
@@ -250,54 +253,6 @@ def require_photographs(precision: Precision, images: CheckImages | None) -> Non
             f"{precision.name} overflows with some checkpoints, which shows on photographs only: name a folder of them "
             "with --images or IMG_ROOT. bf16 has no such limit"
         )
-
-
-def require_free_disk(final: Path, needed: int) -> None:
-    """Raises WorkError where so many bytes, and some more, do not fit beside `final`."""
-    free = shutil.disk_usage(final.parent).free
-    if free < needed + _DISK_MARGIN_BYTES:
-        raise WorkError(
-            f"{final.parent} has {free / 1e6:.0f} MB free and {final.name} needs {needed / 1e6:.0f} MB; free some "
-            "space or set GRAPH_ROOT to another disk"
-        )
-
-
-def require_memory(name: str, network: GraphBuilder, precision: Precision, backbone: Backbone) -> None:
-    """Raises WorkError where memory is short. Weights are mapped and written one by one; verifying takes memory."""
-    free = available_memory()
-    needed = _MEMORY_MARGIN_BYTES + verification_memory(network, precision, backbone)
-    if free is not None and free < needed:
-        raise WorkError(
-            f"{free / 1e9:.1f} GB of memory are free, and verifying {name} needs {needed / 1e9:.1f} GB; end other "
-            "programs or take a larger machine"
-        )
-
-
-def verification_memory(network: GraphBuilder, precision: Precision, backbone: Backbone) -> int:
-    """An estimate of the anonymous memory that verifying a graph takes on the CPU, in bytes.
-
-    A whole graph is held twice while ONNX Runtime packs its weights, an emulated one in float32 besides. Part by part,
-    one block of the graph is in memory.
-    """
-    total = network.weight_bytes
-    copies = 2.0 if precision.half is None else 4.0
-    if parts_needed(total, precision, backbone):
-        blocks: dict[str, int] = {}
-        for weight in network.weights.values():
-            key = ".".join(weight.name.split(".")[:2])
-            blocks[key] = blocks.get(key, 0) + weight.bytes
-        inline = total if total <= SINGLE_FILE_LIMIT_BYTES else 0
-        return int(max(blocks.values()) * copies) + inline
-    return int(total * copies)
-
-
-def available_memory() -> int | None:
-    """Bytes of memory that can be had without swapping, as Linux tells; None elsewhere."""
-    with contextlib.suppress(OSError, ValueError):
-        for line in Path("/proc/meminfo").read_text().splitlines():
-            if line.startswith("MemAvailable:"):
-                return int(line.split()[1]) * 1024
-    return None
 
 
 def _publish(written: WrittenGraph, final: Path) -> None:

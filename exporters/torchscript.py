@@ -20,11 +20,12 @@ from torch import Tensor, nn
 
 from exporters.aside import folder_aside, publish
 from exporters.check_images import CheckImages
-from exporters.export import ExportReport, Progress, available_memory, graph_name, require_free_disk
+from exporters.export import ExportReport, Progress, graph_name
 from exporters.graph_check import GraphCheck, require_close
 from exporters.graph_file import WrittenGraph
 from exporters.metadata import describe
 from exporters.precisions import PRECISIONS
+from exporters.room import available_memory, require_free_disk
 from exporters.sources.loaded import LoadedSource
 from exporters.verify import Steps, check_graph
 from models.build import build_with_weights

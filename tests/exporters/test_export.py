@@ -17,6 +17,7 @@ from large_files import remove_large_files  # noqa: F401
 from numpy.typing import NDArray
 
 from exporters import export as export_module
+from exporters import room
 from exporters.check_images import CheckImages, normalise
 from exporters.export import export_backbone, graph_name
 from exporters.graph_check import GraphCheck
@@ -279,13 +280,13 @@ def test_a_full_disk_is_said_before_the_work(tmp_path: Path, monkeypatch: pytest
 
 def test_want_of_memory_is_said_before_the_work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     checkpoint = write_random_checkpoint(TINY, tmp_path / "weights")
-    monkeypatch.setattr(export_module, "available_memory", lambda: 300_000_000)
+    monkeypatch.setattr(room, "available_memory", lambda: 300_000_000)
     stages: list[str] = []
     with pytest.raises(WorkError, match=r"0\.3 GB of memory are free, and verifying vits16-fp32\.onnx needs 0\.5 GB"):
         export_backbone(TINY, checkpoint, tmp_path / "graphs", progress=lambda stage, done, total: stages.append(stage))
     assert "write" not in stages
     assert names(tmp_path / "graphs") == []
-    monkeypatch.setattr(export_module, "available_memory", lambda: None)
+    monkeypatch.setattr(room, "available_memory", lambda: None)
     export_backbone(TINY, checkpoint, tmp_path / "graphs")
 
 
@@ -297,7 +298,7 @@ def test_verifying_the_largest_backbone_takes_the_memory_of_a_block(precision: P
     builder = export_module.build_graph(backbone, state, precision)
     assert builder.weight_bytes > 6.7e9
     largest_block_bytes = 4 * 210e6
-    assert 100e6 < export_module.verification_memory(builder, precision, backbone) <= 2 * largest_block_bytes
+    assert 100e6 < room.verification_memory(builder, precision, backbone) <= 2 * largest_block_bytes
 
 
 def test_a_disk_that_fills_up_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -97,11 +97,58 @@ def test_the_graph_is_compared_with_the_code_of_the_clone(tmp_path: Path) -> Non
         export_source(load_hub(VIT, clone, checkpoint), tmp_path / "graphs")
 
 
-def test_a_hubconf_that_needs_torchvision_is_passed_by(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("before", "told"),
+    [
+        ("import a_part_that_is_not_installed", r"No module named 'a_part_that_is_not_installed'"),
+        ("raise RuntimeError('operator torchvision::nms does not exist')", "operator torchvision::nms"),
+        ("raise AttributeError('partially initialized module')", "partially initialized module"),
+        ("raise OSError('libtorch.so: cannot open shared object file')", "libtorch.so: cannot open"),
+        ("del dinov3_vits16", "name 'dinov3_vits16' is not defined"),
+    ],
+)
+def test_a_hubconf_that_needs_a_missing_or_broken_part_is_passed_by(before: str, told: str, tmp_path: Path) -> None:
     checkpoint = write_checkpoint(VIT, random_state(VIT), tmp_path)
-    clone = write_clone(tmp_path / "clone", before="import a_part_that_is_not_installed")
-    source = load_hub(VIT, clone, checkpoint)
-    assert re.search(r"cannot be imported here \(No module named 'a_part.*dinov3\.hub\.backbones", source.notes[0])
+    source = load_hub(VIT, write_clone(tmp_path / "clone", before=before), checkpoint)
+    assert re.search(rf"cannot be imported here \({told}.*dinov3\.hub\.backbones", source.notes[0])
+
+
+def test_a_hubconf_without_its_dependencies_or_the_entry_is_passed_by(tmp_path: Path) -> None:
+    checkpoint = write_checkpoint(VIT, random_state(VIT), tmp_path)
+    for name, content, told in (
+        ("needs", 'from dinov3.hub.backbones import *\ndependencies = ["torch", "not_there"]', "not_there"),
+        ("empty", "", "it has no dinov3_vits16"),
+    ):
+        clone = write_clone(tmp_path / name)
+        (clone / "hubconf.py").write_text(content)
+        assert told in load_hub(VIT, clone, checkpoint).notes[0]
+
+
+@pytest.mark.parametrize("backbone", [VIT, CONVNEXT], ids=["vit", "convnext"])
+def test_a_clone_holds_the_mapped_tensors_and_no_copies(backbone: Backbone, tmp_path: Path) -> None:
+    checkpoint = write_checkpoint(backbone, random_state(backbone), tmp_path)
+    source = load_hub(backbone, write_clone(tmp_path / "clone"), checkpoint)
+    held = source.model._model.state_dict()  # type: ignore[union-attr]
+    assert source.state is not None
+    assert all(held[key].data_ptr() == value.data_ptr() for key, value in source.state.items())
+
+
+@pytest.mark.parametrize(
+    "build",
+    ["model.cls_token.tolist()", "model.register_buffer('table', model.cls_token + 1, persistent=False)"],
+    ids=["values", "buffer"],
+)
+def test_a_clone_that_needs_memory_is_refused_where_there_is_none(
+    build: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    checkpoint = write_checkpoint(VIT, random_state(VIT), tmp_path)
+    clone = write_clone(tmp_path / "clone", build=build)
+    tokens = load_hub(VIT, clone, checkpoint).model(torch.zeros(1, 3, 32, 32))
+    plain = load_hub(VIT, write_clone(tmp_path / "plain"), checkpoint).model(torch.zeros(1, 3, 32, 32))
+    assert all(torch.equal(a, b) for a, b in zip(tokens, plain, strict=True))
+    monkeypatch.setattr("exporters.room.available_memory", lambda: 1_000_000)
+    with pytest.raises(WorkError, match=r"0\.0 GB of memory are free, and building vits16 by the code of .* needs 0\."):
+        load_hub(VIT, clone, checkpoint)
 
 
 def test_code_of_a_clone_is_kept_off_the_network(tmp_path: Path) -> None:
@@ -112,7 +159,7 @@ def test_code_of_a_clone_is_kept_off_the_network(tmp_path: Path) -> None:
     source = load_hub(VIT, write_clone(tmp_path / "running", hook=reach), checkpoint)
     with pytest.raises(NetworkBlockedError):
         source.model(torch.zeros(1, 3, 32, 32))
-    with pytest.raises(HubError, match="failed"):
+    with pytest.raises(HubError, match="gives no dinov3_vits16"):
         load_hub(VIT, write_clone(tmp_path / "open", extra=reach), checkpoint, block_network=False)
 
 
