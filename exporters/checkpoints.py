@@ -5,7 +5,7 @@ import pickle
 import re
 import warnings
 import zipfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
@@ -134,8 +134,9 @@ def file_sha256(path: Path, progress: BytesDone | None = None) -> str:
     return digest.hexdigest()
 
 
-def load_state(backbone: Backbone, path: Path) -> dict[str, Tensor]:
-    """The checked tensors of a checkpoint, memory-mapped (read-only) where they are float32 already.
+def load_state(backbone: Backbone, path: Path) -> Mapping[str, Tensor]:
+    """The checked tensors of a checkpoint in float32: a dict of memory-mapped (read-only) ones where all are float32
+    already, else a mapping that widens each when it is asked for.
 
     Only tensors are unpickled (`weights_only=True`), so a file cannot run code.
 
@@ -143,10 +144,26 @@ def load_state(backbone: Backbone, path: Path) -> dict[str, Tensor]:
         CheckpointError: not readable, not a state dict, other keys or shapes than the backbone's, or values that are
             not finite.
     """
-    state = _unpickle(path)
+    state = {key: tensor.detach() for key, tensor in _unpickle(path).items()}
     check_keys(backbone, path, state)
     check_finite(path, state)
-    return {key: tensor.detach().float() for key, tensor in state.items()}
+    return state if all(tensor.dtype is torch.float32 for tensor in state.values()) else Widened(state)
+
+
+class Widened(Mapping[str, Tensor]):
+    """Tensors of any floating-point type as float32, made when they are asked for."""
+
+    def __init__(self, tensors: Mapping[str, Tensor]) -> None:
+        self._tensors = tensors
+
+    def __getitem__(self, key: str) -> Tensor:
+        return self._tensors[key].float()
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._tensors)
+
+    def __len__(self) -> int:
+        return len(self._tensors)
 
 
 def load_model(backbone: Backbone, path: Path) -> DinoModel:

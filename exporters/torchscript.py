@@ -133,13 +133,13 @@ def store_torchscript_check(path: Path, check: GraphCheck) -> str:
 
 
 def _traceable(source: LoadedSource) -> nn.Module:
-    """A module to trace: the source's own; of DINOv3 models of another source, this program's definition and the
-    source's weights, as ONNX graphs are. What the file is compared with is the source's own model in any case."""
+    """A module to trace: of DINOv3 models, this program's definition holding all weights of the source, as in ONNX
+    graphs; else the source's own. What the file is compared with is the source's own model in any case."""
+    if source.state is not None:
+        return build_with_weights(source.backbone, dict(source.state))
     if isinstance(source.model, nn.Module):
         return source.model
-    if source.state is None:
-        raise UsageError(f"{source.model_id} is no module that can be traced: take --format onnx")
-    return build_with_weights(source.backbone, source.state)
+    raise UsageError(f"{source.model_id} is no module that can be traced: take --format onnx")
 
 
 def _traced(model: ImageModel, stride: int) -> torch.jit.ScriptModule:

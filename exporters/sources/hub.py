@@ -160,8 +160,12 @@ def _from_backbones(repository: Path, entry: str) -> Make:
 def _with_weights(make: Make, backbone: Backbone, state: Mapping[str, Tensor], repository: Path) -> nn.Module:
     """The clone's model holding the mapped tensors themselves, where its code can be run without memory for them.
 
-    Else the model is built in memory and the tensors are copied, if there is room for that.
+    Else the model is built in memory and the tensors are copied, if there is room for that; so there must be where the
+    checkpoint is not of float32, as the clone's code asks for all weights at once.
     """
+    needed = sum(4 * math.prod(shape) for shape in expected_shapes(backbone).values())
+    if not isinstance(state, dict):
+        require_memory_for(needed, f"widening the weights of {backbone.alias} for the code of {repository}")
     try:
         with torch.device("meta"):
             model = _built(make, repository)
@@ -170,7 +174,6 @@ def _with_weights(make: Make, backbone: Backbone, state: Mapping[str, Tensor], r
             return model
     except HubError:
         pass  # what is wrong beyond that is told by the next attempt
-    needed = sum(4 * math.prod(shape) for shape in expected_shapes(backbone).values())
     require_memory_for(needed, f"building {backbone.alias} by the code of {repository}")
     model = _built(make, repository)
     _load_weights(model, backbone, state, repository, assign=False)

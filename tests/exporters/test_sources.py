@@ -15,6 +15,7 @@ from engine.graph_info import GraphInfo
 from engine.graph_metadata import read_metadata
 from exporters.export import export_backbone, export_source
 from exporters.graph_runs import open_session
+from exporters.sources.builtin import load_builtin
 from exporters.sources.hf import PERIODS_NOTE, load_hf
 from exporters.sources.hf_preprocessing import read_preprocessing
 from exporters.sources.hf_repository import HuggingFaceError, find_model
@@ -131,6 +132,16 @@ def test_a_clone_holds_the_mapped_tensors_and_no_copies(backbone: Backbone, tmp_
     held = source.model._model.state_dict()  # type: ignore[union-attr]
     assert source.state is not None
     assert all(held[key].data_ptr() == value.data_ptr() for key, value in source.state.items())
+
+
+def test_a_clone_takes_16_bit_weights_where_there_is_room(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    halves = {key: value.bfloat16() for key, value in random_state(VIT).items()}
+    checkpoint, clone = write_checkpoint(VIT, halves, tmp_path), write_clone(tmp_path / "clone")
+    found = load_hub(VIT, clone, checkpoint).model(torch.zeros(1, 3, 32, 32))[0]
+    assert torch.equal(found, load_builtin(VIT, checkpoint).model(torch.zeros(1, 3, 32, 32))[0])
+    monkeypatch.setattr("exporters.room.available_memory", lambda: 1_000_000)
+    with pytest.raises(WorkError, match=r"widening the weights of vits16 for the code of .* needs 0\.0 GB"):
+        load_hub(VIT, clone, checkpoint)
 
 
 @pytest.mark.parametrize(
