@@ -108,9 +108,15 @@ def export_wanted(
     unofficial: bool = False,
 ) -> Path:
     """Loads, exports and verifies one network, and says how it went; returns the graph's path."""
-    from exporters.export import export_source, require_settings
+    from exporters.export import export_source, graph_file, require_settings
+    from exporters.precisions import precision_named
+    from exporters.room import require_room
     from exporters.torchscript import export_torchscript
 
+    folder = context.roots.graphs
+    if wanted.backbone is not None and not torchscript:
+        final = graph_file(folder, wanted.alias, precision, wanted.source)
+        require_room(final, wanted.backbone, precision_named(precision))
     bars = StageBars(f"{wanted.alias} {precision}")
     try:
         loaded = load_wanted(wanted, context, hf_token, unofficial=unofficial, progress=bars)
@@ -118,7 +124,6 @@ def export_wanted(
         shown = check_images(images, network, context, precision in PHOTOGRAPHS_WANTED, loaded.resampling)
         calibrated_on = calibration_images(calibrate, network, loaded.resampling)
         require_settings(precision, shown, calibrated_on)
-        folder = context.roots.graphs
         if torchscript:
             report = export_torchscript(loaded, folder, precision, bars, images=shown)
         else:

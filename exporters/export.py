@@ -15,10 +15,10 @@ from exporters.metadata import describe
 from exporters.number_formats import FULL_RANGE, Int8Range, int8_range
 from exporters.onnx_graph import build_graph
 from exporters.precisions import PRECISIONS, Precision, precision_named
-from exporters.room import require_free_disk, require_memory
+from exporters.room import require_free_disk, require_memory, require_room, require_room_to_trace
 from exporters.sources.builtin import load_builtin
 from exporters.sources.loaded import LoadedSource, Progress
-from exporters.sources.traced import write_traced
+from exporters.sources.traced import traced_bytes, write_traced
 from exporters.verify import check_graph, comparison_model, weight_bytes
 from models.build import build_with_weights
 from models.catalogue import Backbone
@@ -106,6 +106,11 @@ def graph_name(alias: str, precision: str = "fp32", source: str = SOURCE_BUILTIN
     return f"{alias}-{precision}.onnx" if source == SOURCE_BUILTIN else f"{alias}-{source}-{precision}.onnx"
 
 
+def graph_file(graph: Path, alias: str, precision: str, source: str = SOURCE_BUILTIN) -> Path:
+    """Where a graph goes that was asked for at `graph`, a file or its folder."""
+    return graph if graph.suffix == ".onnx" else graph / graph_name(alias, precision, source)
+
+
 def export_backbone(
     backbone: Backbone,
     checkpoint: Path,
@@ -135,7 +140,8 @@ def export_backbone(
             short, or the graph differs from its source model. Nothing new is left under the final name; an earlier
             graph stays.
     """
-    require_settings(precision, images, calibration_images)
+    numbers = require_settings(precision, images, calibration_images)
+    require_room(graph_file(graph, backbone.alias, precision), backbone, numbers)
     source = load_builtin(backbone, checkpoint, unofficial=unofficial, progress=progress)
     return export_source(
         source,
@@ -171,12 +177,13 @@ def export_source(
     start = time.perf_counter()
     tell = progress or _silent
     network = source.network
-    final = graph if graph.suffix == ".onnx" else graph / graph_name(network.alias, precision, source.source)
+    final = graph_file(graph, network.alias, precision, source.source)
     with folder_aside(final) as aside:
         try:
             quantised = int8_range() if numbers.integer else None
             calibration = None
             if source.state is None:
+                require_room_to_trace(final, traced_bytes(source))
                 written = write_traced(source, aside / final.name)
             else:
                 backbone, largest = source.backbone, FULL_RANGE if quantised is None else quantised.largest

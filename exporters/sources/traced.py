@@ -168,21 +168,32 @@ def _require_grid(source: TokenModel, stride: int, model_id: str) -> None:
         )
 
 
-def write_traced(source: LoadedSource, path: Path) -> WrittenGraph:
-    """Traces a model into a graph of the contract, dynamic in batch and both sides, and writes it.
+def traced_bytes(source: LoadedSource) -> int:
+    """Bytes of the weights of a model to be traced.
 
     Raises:
-        TracingError: PyTorch's exporter cannot trace it, the result is not dynamic, or its weights exceed 2 GB.
+        TracingError: they exceed 2 GB.
     """
-    network, model = source.network, source.model
-    if not isinstance(model, TokenModel):
-        raise TypeError("only models described by `describe_model` are traced")
-    weight_bytes = sum(value.numel() * value.element_size() for value in model.state_dict().values())
+    weight_bytes = 0
+    if isinstance(source.model, nn.Module):
+        weight_bytes = sum(int(value.nbytes) for value in source.model.state_dict().values())
     if weight_bytes > SINGLE_FILE_LIMIT_BYTES:
         raise TracingError(
             f"{source.model_id} has {weight_bytes / 1e9:.1f} GB of weights; models other than DINOv3 are exported up "
             f"to {SINGLE_FILE_LIMIT_BYTES / 1e9:.0f} GB"
         )
+    return weight_bytes
+
+
+def write_traced(source: LoadedSource, path: Path) -> WrittenGraph:
+    """Traces a model into a graph of the contract, dynamic in batch and both sides, and writes it.
+
+    Raises:
+        TracingError: PyTorch's exporter cannot trace it, or the result is not dynamic.
+    """
+    network, model = source.network, source.model
+    if not isinstance(model, TokenModel):
+        raise TypeError("only models described by `describe_model` are traced")
     stride = network.stride
     example = torch.zeros((2, _PROBE_ROWS * stride, _PROBE_COLS * stride, 3), dtype=torch.uint8)
     dynamic = {INPUT_IMAGE: dict.fromkeys(range(3), torch.export.Dim.DYNAMIC)}

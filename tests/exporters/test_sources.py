@@ -302,6 +302,22 @@ def test_bicubic_resizing_is_that_of_pytorch(size: tuple[int, int], antialias: b
     assert float((resize_bicubic(table, *size, antialias) - wanted).abs().max()) < 1e-5
 
 
+def test_a_traced_export_says_first_that_memory_is_short(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    config = transformers.ViTConfig(hidden_size=32, num_hidden_layers=1, num_attention_heads=2, intermediate_size=48)
+    transformers.ViTModel(config).eval().save_pretrained(tmp_path / "model")
+    (tmp_path / "model" / "preprocessor_config.json").write_text(json.dumps(PROCESSOR))
+    source = load_hf("other", str(tmp_path / "model"), block_network=True)
+    monkeypatch.setattr("exporters.room.available_memory", lambda: 300_000_000)
+    with pytest.raises(
+        WorkError, match=r"0\.3 GB of memory .* tracing and verifying other-hf-fp32\.onnx needs 0\.5 GB"
+    ):
+        export_source(source, tmp_path / "graphs")
+    assert list((tmp_path / "graphs").iterdir()) == []
+    monkeypatch.setattr("exporters.sources.traced.SINGLE_FILE_LIMIT_BYTES", 1000)
+    with pytest.raises(WorkError, match=r"other than DINOv3 are exported up to"):
+        export_source(source, tmp_path / "graphs")
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("registers", [0, 4])
 def test_another_family_is_traced_dynamic(registers: int, tmp_path: Path) -> None:
