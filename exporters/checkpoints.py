@@ -27,6 +27,9 @@ _NAMED = 4
 BytesDone = Callable[[int, int], None]
 """Called with (bytes done, bytes in all)."""
 
+Digest = Callable[[Path, BytesDone | None], str]
+"""A file to its SHA-256 (hex); raises CheckpointError where it cannot be read."""
+
 
 class CheckpointError(WorkError):
     """A checkpoint is missing, damaged, of another architecture or unsafe to read."""
@@ -87,17 +90,23 @@ def find_checkpoint(backbone: Backbone, weights_root: Path) -> Path:
 
 
 def judge_checkpoint(
-    backbone: Backbone, path: Path, *, unofficial: bool = False, progress: BytesDone | None = None
+    backbone: Backbone,
+    path: Path,
+    *,
+    unofficial: bool = False,
+    progress: BytesDone | None = None,
+    digest: Digest | None = None,
 ) -> Checkpoint:
     """Reads the file once for its SHA-256 and compares it with the catalogue and with the file's own name.
 
     Args:
         unofficial: accept a mismatch.
+        digest: gives the SHA-256, by default by reading the file.
 
     Raises:
         CheckpointError: the file cannot be read, or its hash fits neither and `unofficial` is not set.
     """
-    sha256 = file_sha256(path, progress)
+    sha256 = (digest or file_sha256)(path, progress)
     own = re.search(r"-([0-9a-f]{8})\.pth$", path.name, re.IGNORECASE)
     if sha256.startswith(backbone.sha256_prefix):
         status = CheckpointStatus.OFFICIAL

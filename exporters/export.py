@@ -8,7 +8,7 @@ from pathlib import Path
 from exporters.aside import folder_aside, publish
 from exporters.calibration import Calibration, calibrate
 from exporters.check_images import CheckImages
-from exporters.checkpoints import Checkpoint, CheckpointStatus
+from exporters.checkpoints import Checkpoint, CheckpointStatus, Digest
 from exporters.graph_check import GraphCheck, require_close
 from exporters.graph_file import SINGLE_FILE_LIMIT_BYTES, WrittenGraph, append_metadata, write_graph
 from exporters.metadata import describe
@@ -122,6 +122,7 @@ def export_backbone(
     images: CheckImages | None = None,
     calibration_images: CheckImages | None = None,
     single_file_limit_bytes: int = SINGLE_FILE_LIMIT_BYTES,
+    digest: Digest | None = None,
 ) -> ExportReport:
     """Turns a checkpoint into a graph file, verifies it against the source model, and only then gives it its name.
 
@@ -133,6 +134,7 @@ def export_backbone(
         calibration_images: photographs that the ranges of int8 activations are taken from; by default every call takes
             them from its own values.
         single_file_limit_bytes: weights of more bytes go to a data file beside the graph.
+        digest: gives the SHA-256 of the checkpoint, by default by reading it.
 
     Raises:
         UsageError: an unknown precision, fp16 without photographs, or photographs to calibrate another than int8 on.
@@ -142,7 +144,7 @@ def export_backbone(
     """
     numbers = require_settings(precision, images, calibration_images)
     require_room(graph_file(graph, backbone.alias, precision), backbone, numbers)
-    source = load_builtin(backbone, checkpoint, unofficial=unofficial, progress=progress)
+    source = load_builtin(backbone, checkpoint, unofficial=unofficial, progress=progress, digest=digest)
     return export_source(
         source,
         graph,

@@ -21,7 +21,7 @@ from typing import Any, cast
 import torch
 from torch import Tensor, nn
 
-from exporters.checkpoints import check_keys
+from exporters.checkpoints import Digest, check_keys
 from exporters.room import require_memory_for
 from exporters.sources.builtin import load_builtin
 from exporters.sources.loaded import LoadedSource, Progress
@@ -50,12 +50,13 @@ def load_hub(
     block_network: bool = True,
     unofficial: bool = False,
     progress: Progress | None = None,
+    digest: Digest | None = None,
 ) -> LoadedSource:
     """The clone's own model with the weights of a checkpoint.
 
     Args:
         repository: the clone (`REPO_DIR`). Its code is run.
-        checkpoint: see `load_builtin`.
+        checkpoint, digest: see `load_builtin`.
         block_network: keep the clone's code off the network.
 
     Raises:
@@ -67,7 +68,7 @@ def load_hub(
     if entry is None:
         raise UsageError(f"{backbone.alias} is no backbone of facebookresearch/dinov3: use --source builtin")
     clone = require_clone(repository)
-    source = load_builtin(backbone, checkpoint, unofficial=unofficial, progress=progress)
+    source = load_builtin(backbone, checkpoint, unofficial=unofficial, progress=progress, digest=digest)
     state = source.state or {}
     with _guard(f"the code of {clone}", block_network):
         make, notes = entry_point(clone, entry, backbone.checkpoint_name)
