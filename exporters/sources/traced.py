@@ -78,9 +78,12 @@ def describe_model(
     Args:
         config: the content of its `config.json`.
 
+    Of a model of images and texts, the part for images is taken.
+
     Raises:
         HuggingFaceError: it gives no tokens of patches in the order of a grid.
     """
+    model, config = _image_part(model, config)
     stride = _patch_size(config, model, model_id)
     kind = str(config.get("model_type"))
     counts = [
@@ -102,6 +105,15 @@ def describe_model(
     _require_grid(source, stride, model_id)
     dim = int(counts[0][0].shape[2])
     return OtherNetwork(alias, kind, stride, dim, preprocessing.as_pretraining(kind), has_class_token), source
+
+
+def _image_part(model: nn.Module, config: Mapping[str, Any]) -> tuple[nn.Module, Mapping[str, Any]]:
+    """The part of a model of images and texts that takes images alone, with its configuration; others as they are."""
+    part = getattr(model, "vision_model", None)
+    if not isinstance(part, nn.Module) or "input_ids" not in inspect.signature(model.forward).parameters:
+        return model, config
+    described = getattr(part, "config", None)
+    return part, described.to_dict() if described is not None else config.get("vision_config", {})
 
 
 def extra_arguments(model: nn.Module) -> dict[str, Any]:
