@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from engine.cli_digest import remembered_digest
 from engine.cli_graph_images import PHOTOGRAPHS_WANTED, calibration_images, check_images
 from engine.cli_options import option
 from engine.cli_sources import export_from_source, hf_token_option, source_option
@@ -19,6 +20,7 @@ from models.contract import SOURCE_BUILTIN
 
 if TYPE_CHECKING:
     from exporters.check_images import CheckImages
+    from exporters.checkpoints import Digest
     from exporters.export import ExportReport
 
 FORMATS = ("onnx", "torchscript")
@@ -99,6 +101,7 @@ def run_export(options: ExportOptions, context: Context) -> int:
     failures: list[str] = []
     absent: list[str] = []
     exported = 0
+    digest = remembered_digest(context)
     for entry in requested:
         try:
             checkpoint = checkpoint_of(entry, context.roots.weights)
@@ -120,7 +123,7 @@ def run_export(options: ExportOptions, context: Context) -> int:
                 needed = precision in PHOTOGRAPHS_WANTED
                 images = check_images(options.images, entry, context, needed)
                 if options.format == "torchscript":
-                    report = _to_torchscript(entry, checkpoint, context.roots.graphs, options, bars, images)
+                    report = _to_torchscript(entry, checkpoint, context.roots.graphs, options, bars, images, digest)
                 else:
                     report = export_backbone(
                         entry,
@@ -133,6 +136,7 @@ def run_export(options: ExportOptions, context: Context) -> int:
                         calibration_images=calibration_images(
                             options.calibrate if precision == "int8" else None, entry
                         ),
+                        digest=digest,
                     )
             except Dinov3MatchError as error:
                 print(f"{entry.alias}: {error}", file=sys.stderr)
@@ -156,11 +160,12 @@ def _to_torchscript(
     options: ExportOptions,
     bars: StageBars,
     images: "CheckImages | None",
+    digest: "Digest",
 ) -> "ExportReport":
     from exporters.sources.builtin import load_builtin
     from exporters.torchscript import export_torchscript
 
-    source = load_builtin(entry, checkpoint, unofficial=options.unofficial, progress=bars)
+    source = load_builtin(entry, checkpoint, unofficial=options.unofficial, progress=bars, digest=digest)
     return export_torchscript(source, folder, progress=bars, images=images)
 
 

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
+from engine.cli_digest import remembered_digest
 from engine.cli_graph_images import PHOTOGRAPHS_WANTED, calibration_images, check_images
 from engine.cli_options import option
 from engine.context import Context
@@ -15,6 +16,7 @@ from engine.sources import Wanted, downloads_blocked, foreign_code_blocked, requ
 from models.contract import SOURCE_BUILTIN, SOURCE_HUB, SOURCES
 
 if TYPE_CHECKING:
+    from exporters.checkpoints import Digest
     from exporters.sources.loaded import LoadedSource
 
 
@@ -72,6 +74,7 @@ def export_from_source(options: SourceExportOptions, context: Context) -> int:
     if not requested:
         raise UsageError("say what to export: -w ALIAS, -g GROUP or --all-weights")
     failures = exported = 0
+    digest = remembered_digest(context)
     for wanted in requested:
         for precision in options.precision:
             print(f"{wanted.alias}: exporting {wanted.model} of {wanted.source} to {precision}", flush=True)
@@ -85,6 +88,7 @@ def export_from_source(options: SourceExportOptions, context: Context) -> int:
                     calibrate=options.calibrate if precision == "int8" else None,
                     torchscript=options.format == "torchscript",
                     unofficial=options.unofficial,
+                    digest=digest,
                 )
             except Dinov3MatchError as error:
                 print(f"{wanted.alias}: {error}", file=sys.stderr)
@@ -106,19 +110,25 @@ def export_wanted(
     calibrate: str | None = None,
     torchscript: bool = False,
     unofficial: bool = False,
+    digest: "Digest | None" = None,
 ) -> Path:
     """Loads, exports and verifies one network, and says how it went; returns the graph's path."""
-    from exporters.export import export_source, require_settings
+    from exporters.export import export_source, graph_file, require_settings
+    from exporters.precisions import precision_named
+    from exporters.room import require_room
     from exporters.torchscript import export_torchscript
 
+    folder = context.roots.graphs
+    if wanted.backbone is not None and not torchscript:
+        final = graph_file(folder, wanted.alias, precision, wanted.source)
+        require_room(final, wanted.backbone, precision_named(precision))
     bars = StageBars(f"{wanted.alias} {precision}")
     try:
-        loaded = load_wanted(wanted, context, hf_token, unofficial=unofficial, progress=bars)
+        loaded = load_wanted(wanted, context, hf_token, unofficial=unofficial, progress=bars, digest=digest)
         network: Any = loaded.network
         shown = check_images(images, network, context, precision in PHOTOGRAPHS_WANTED, loaded.resampling)
         calibrated_on = calibration_images(calibrate, network, loaded.resampling)
         require_settings(precision, shown, calibrated_on)
-        folder = context.roots.graphs
         if torchscript:
             report = export_torchscript(loaded, folder, precision, bars, images=shown)
         else:
@@ -138,6 +148,7 @@ def load_wanted(
     *,
     unofficial: bool = False,
     progress: Callable[[str, int, int], None] | None = None,
+    digest: "Digest | None" = None,
 ) -> "LoadedSource":
     """The network and its weights.
 
@@ -160,6 +171,7 @@ def load_wanted(
             block_network=foreign_code_blocked(context.values),
             unofficial=unofficial,
             progress=progress,
+            digest=digest or remembered_digest(context),
         )
     return load_hf(
         wanted.alias,

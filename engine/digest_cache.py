@@ -3,6 +3,7 @@
 import contextlib
 import json
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 from engine.digest import file_sha256
@@ -19,8 +20,12 @@ class DigestCache:
     def __init__(self, folder: Path) -> None:
         self._path = folder / CACHE_NAME
 
-    def sha256(self, path: Path, fresh: bool = False) -> str:
+    def sha256(self, path: Path, fresh: bool = False, read: Callable[[Path], str] | None = None) -> str:
         """SHA-256 (hex) of a file, from memory where size and time of change are the remembered ones.
+
+        Args:
+            fresh: read it whatever is remembered.
+            read: computes it, by default `file_sha256`.
 
         Raises:
             OSError: the file cannot be read.
@@ -29,7 +34,7 @@ class DigestCache:
         if known is not None:
             return known
         facts = _facts(path)
-        sha256 = file_sha256(path)
+        sha256 = (read or file_sha256)(path)
         self._remember(path, [*facts, sha256])
         return sha256
 

@@ -116,9 +116,8 @@ def _watched(model: nn.Module, ranges: dict[str, Range]) -> Iterator[None]:
     hooks = []
     try:
         for prefix, name, layer in _linear_layers(model):
-            offset = _folded_bias(model.get_submodule(prefix), name)
             found = ranges.setdefault(f"{prefix}.{VALUES[name]}", Range())
-            hooks.append(layer.register_forward_pre_hook(_watcher(found, offset)))
+            hooks.append(layer.register_forward_pre_hook(_watcher(found, model.get_submodule(prefix), name)))
         yield
     finally:
         for hook in hooks:
@@ -133,9 +132,10 @@ def _linear_layers(model: nn.Module) -> Iterator[tuple[str, str, nn.Module]]:
             yield from ((name.removesuffix(f".{ending}"), ending, layer) for ending in endings)
 
 
-def _watcher(found: Range, offset: Tensor | None) -> Callable[[nn.Module, tuple[Tensor]], None]:
+def _watcher(found: Range, block: nn.Module, name: str) -> Callable[[nn.Module, tuple[Tensor]], None]:
     def watch(layer: nn.Module, inputs: tuple[Tensor]) -> None:
         del layer
+        offset = _folded_bias(block, name)  # asked for while the block runs: a streamed one has its weights only then
         found.take(inputs[0] if offset is None else inputs[0] - offset)
 
     return watch

@@ -5,7 +5,7 @@ import pickle
 import re
 import warnings
 import zipfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -28,6 +28,9 @@ _NAMED = 4
 
 BytesDone = Callable[[int, int], None]
 """Called with (bytes done, bytes in all)."""
+
+Digest = Callable[[Path, BytesDone | None], str]
+"""A file to its SHA-256 (hex); raises CheckpointError where it cannot be read."""
 
 
 class CheckpointError(WorkError):
@@ -73,17 +76,23 @@ def find_checkpoint(backbone: Backbone, weights_root: Path) -> Path:
 
 
 def judge_checkpoint(
-    backbone: Backbone, path: Path, *, unofficial: bool = False, progress: BytesDone | None = None
+    backbone: Backbone,
+    path: Path,
+    *,
+    unofficial: bool = False,
+    progress: BytesDone | None = None,
+    digest: Digest | None = None,
 ) -> Checkpoint:
     """Reads the file once for its SHA-256 and compares it with the catalogue and with the file's own name.
 
     Args:
         unofficial: accept a mismatch.
+        digest: gives the SHA-256, by default by reading the file.
 
     Raises:
         CheckpointError: the file cannot be read, or its hash fits neither and `unofficial` is not set.
     """
-    sha256 = file_sha256(path, progress)
+    sha256 = (digest or file_sha256)(path, progress)
     own = re.search(r"-([0-9a-f]{8})\.pth$", path.name, re.IGNORECASE)
     if sha256.startswith(backbone.sha256_prefix):
         status = CheckpointStatus.OFFICIAL
@@ -120,8 +129,9 @@ def file_sha256(path: Path, progress: BytesDone | None = None) -> str:
     return digest.hexdigest()
 
 
-def load_state(backbone: Backbone, path: Path) -> dict[str, Tensor]:
-    """The checked tensors of a checkpoint, memory-mapped (read-only) where they are float32 already.
+def load_state(backbone: Backbone, path: Path) -> Mapping[str, Tensor]:
+    """The checked tensors of a checkpoint in float32: a dict of memory-mapped (read-only) ones where all are float32
+    already, else a mapping that widens each when it is asked for.
 
     Only tensors are unpickled (`weights_only=True`), so a file cannot run code.
 
@@ -129,10 +139,26 @@ def load_state(backbone: Backbone, path: Path) -> dict[str, Tensor]:
         CheckpointError: not readable, not a state dict, other keys or shapes than the backbone's, or values that are
             not finite.
     """
-    state = _unpickle(path)
+    state = {key: tensor.detach() for key, tensor in _unpickle(path).items()}
     check_keys(backbone, path, state)
     check_finite(path, state)
-    return {key: tensor.detach().float() for key, tensor in state.items()}
+    return state if all(tensor.dtype is torch.float32 for tensor in state.values()) else Widened(state)
+
+
+class Widened(Mapping[str, Tensor]):
+    """Tensors of any floating-point type as float32, made when they are asked for."""
+
+    def __init__(self, tensors: Mapping[str, Tensor]) -> None:
+        self._tensors = tensors
+
+    def __getitem__(self, key: str) -> Tensor:
+        return self._tensors[key].float()
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._tensors)
+
+    def __len__(self) -> int:
+        return len(self._tensors)
 
 
 def load_model(backbone: Backbone, path: Path) -> DinoModel:

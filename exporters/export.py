@@ -1,7 +1,6 @@
 """One backbone's weights to a verified graph file."""
 
 import contextlib
-import shutil
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,28 +8,32 @@ from pathlib import Path
 from exporters.aside import folder_aside, publish
 from exporters.calibration import Calibration, calibrate
 from exporters.check_images import CheckImages
-from exporters.checkpoints import Checkpoint
-from exporters.graph_builder import GraphBuilder
+from exporters.checkpoints import Checkpoint, Digest
 from exporters.graph_check import GraphCheck, require_close
 from exporters.graph_file import SINGLE_FILE_LIMIT_BYTES, WrittenGraph, append_metadata, write_graph
 from exporters.metadata import describe
 from exporters.number_formats import FULL_RANGE, Int8Range, int8_range
 from exporters.onnx_graph import build_graph
 from exporters.precisions import PRECISIONS, Precision, precision_named
+from exporters.room import require_free_disk, require_memory, require_room, require_room_to_trace
 from exporters.sources.builtin import load_builtin
 from exporters.sources.loaded import LoadedSource, Progress
-from exporters.sources.traced import write_traced
-from exporters.verify import check_graph, comparison_model, parts_needed, weight_bytes
+from exporters.sources.traced import traced_bytes, write_traced
+from exporters.verify import check_graph, comparison_model, weight_bytes
 from models.build import build_with_weights
 from models.catalogue import Backbone
 from models.contract import KEY_VERIFICATION, SOURCE_BUILTIN, CheckpointStatus
 from models.errors import UsageError, WorkError
 
-__all__ = ["PRECISIONS", "ExportReport", "Progress", "export_backbone", "export_source", "graph_name"]
-
-_DISK_MARGIN_BYTES = 1 << 26
-_MEMORY_MARGIN_BYTES = 500_000_000
-"""Python, PyTorch and ONNX Runtime themselves, and the activations of the images compared."""
+__all__ = [
+    "PRECISIONS",
+    "ExportReport",
+    "Progress",
+    "export_backbone",
+    "export_source",
+    "graph_name",
+    "require_memory",
+]
 
 
 @dataclass(frozen=True)
@@ -103,6 +106,11 @@ def graph_name(alias: str, precision: str = "fp32", source: str = SOURCE_BUILTIN
     return f"{alias}-{precision}.onnx" if source == SOURCE_BUILTIN else f"{alias}-{source}-{precision}.onnx"
 
 
+def graph_file(graph: Path, alias: str, precision: str, source: str = SOURCE_BUILTIN) -> Path:
+    """Where a graph goes that was asked for at `graph`, a file or its folder."""
+    return graph if graph.suffix == ".onnx" else graph / graph_name(alias, precision, source)
+
+
 def export_backbone(
     backbone: Backbone,
     checkpoint: Path,
@@ -114,6 +122,7 @@ def export_backbone(
     images: CheckImages | None = None,
     calibration_images: CheckImages | None = None,
     single_file_limit_bytes: int = SINGLE_FILE_LIMIT_BYTES,
+    digest: Digest | None = None,
 ) -> ExportReport:
     """Turns a checkpoint into a graph file, verifies it against the source model, and only then gives it its name.
 
@@ -125,6 +134,7 @@ def export_backbone(
         calibration_images: photographs that the ranges of int8 activations are taken from; by default every call takes
             them from its own values.
         single_file_limit_bytes: weights of more bytes go to a data file beside the graph.
+        digest: gives the SHA-256 of the checkpoint, by default by reading it.
 
     Raises:
         UsageError: an unknown precision, fp16 without photographs, or photographs to calibrate another than int8 on.
@@ -132,8 +142,9 @@ def export_backbone(
             short, or the graph differs from its source model. Nothing new is left under the final name; an earlier
             graph stays.
     """
-    require_settings(precision, images, calibration_images)
-    source = load_builtin(backbone, checkpoint, unofficial=unofficial, progress=progress)
+    numbers = require_settings(precision, images, calibration_images)
+    require_room(graph_file(graph, backbone.alias, precision), backbone, numbers)
+    source = load_builtin(backbone, checkpoint, unofficial=unofficial, progress=progress, digest=digest)
     return export_source(
         source,
         graph,
@@ -168,12 +179,13 @@ def export_source(
     start = time.perf_counter()
     tell = progress or _silent
     network = source.network
-    final = graph if graph.suffix == ".onnx" else graph / graph_name(network.alias, precision, source.source)
+    final = graph_file(graph, network.alias, precision, source.source)
     with folder_aside(final) as aside:
         try:
             quantised = int8_range() if numbers.integer else None
             calibration = None
             if source.state is None:
+                require_room_to_trace(final, traced_bytes(source))
                 written = write_traced(source, aside / final.name)
             else:
                 backbone, largest = source.backbone, FULL_RANGE if quantised is None else quantised.largest
@@ -250,54 +262,6 @@ def require_photographs(precision: Precision, images: CheckImages | None) -> Non
             f"{precision.name} overflows with some checkpoints, which shows on photographs only: name a folder of them "
             "with --images or IMG_ROOT. bf16 has no such limit"
         )
-
-
-def require_free_disk(final: Path, needed: int) -> None:
-    """Raises WorkError where so many bytes, and some more, do not fit beside `final`."""
-    free = shutil.disk_usage(final.parent).free
-    if free < needed + _DISK_MARGIN_BYTES:
-        raise WorkError(
-            f"{final.parent} has {free / 1e6:.0f} MB free and {final.name} needs {needed / 1e6:.0f} MB; free some "
-            "space or set GRAPH_ROOT to another disk"
-        )
-
-
-def require_memory(name: str, network: GraphBuilder, precision: Precision, backbone: Backbone) -> None:
-    """Raises WorkError where memory is short. Weights are mapped and written one by one; verifying takes memory."""
-    free = available_memory()
-    needed = _MEMORY_MARGIN_BYTES + verification_memory(network, precision, backbone)
-    if free is not None and free < needed:
-        raise WorkError(
-            f"{free / 1e9:.1f} GB of memory are free, and verifying {name} needs {needed / 1e9:.1f} GB; end other "
-            "programs or take a larger machine"
-        )
-
-
-def verification_memory(network: GraphBuilder, precision: Precision, backbone: Backbone) -> int:
-    """An estimate of the anonymous memory that verifying a graph takes on the CPU, in bytes.
-
-    A whole graph is held twice while ONNX Runtime packs its weights, an emulated one in float32 besides. Part by part,
-    one block of the graph is in memory.
-    """
-    total = network.weight_bytes
-    copies = 2.0 if precision.half is None else 4.0
-    if parts_needed(total, precision, backbone):
-        blocks: dict[str, int] = {}
-        for weight in network.weights.values():
-            key = ".".join(weight.name.split(".")[:2])
-            blocks[key] = blocks.get(key, 0) + weight.bytes
-        inline = total if total <= SINGLE_FILE_LIMIT_BYTES else 0
-        return int(max(blocks.values()) * copies) + inline
-    return int(total * copies)
-
-
-def available_memory() -> int | None:
-    """Bytes of memory that can be had without swapping, as Linux tells; None elsewhere."""
-    with contextlib.suppress(OSError, ValueError):
-        for line in Path("/proc/meminfo").read_text().splitlines():
-            if line.startswith("MemAvailable:"):
-                return int(line.split()[1]) * 1024
-    return None
 
 
 def _publish(written: WrittenGraph, final: Path) -> None:

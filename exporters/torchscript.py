@@ -20,11 +20,12 @@ from torch import Tensor, nn
 
 from exporters.aside import folder_aside, publish
 from exporters.check_images import CheckImages
-from exporters.export import ExportReport, Progress, available_memory, graph_name, require_free_disk
+from exporters.export import ExportReport, Progress, graph_name
 from exporters.graph_check import GraphCheck, require_close
 from exporters.graph_file import WrittenGraph
 from exporters.metadata import describe
 from exporters.precisions import PRECISIONS
+from exporters.room import available_memory, require_free_disk
 from exporters.sources.loaded import LoadedSource
 from exporters.verify import Steps, check_graph
 from models.build import build_with_weights
@@ -132,13 +133,13 @@ def store_torchscript_check(path: Path, check: GraphCheck) -> str:
 
 
 def _traceable(source: LoadedSource) -> nn.Module:
-    """A module to trace: the source's own; of DINOv3 models of another source, this program's definition and the
-    source's weights, as ONNX graphs are. What the file is compared with is the source's own model in any case."""
+    """A module to trace: of DINOv3 models, this program's definition holding all weights of the source, as in ONNX
+    graphs; else the source's own. What the file is compared with is the source's own model in any case."""
+    if source.state is not None:
+        return build_with_weights(source.backbone, dict(source.state))
     if isinstance(source.model, nn.Module):
         return source.model
-    if source.state is None:
-        raise UsageError(f"{source.model_id} is no module that can be traced: take --format onnx")
-    return build_with_weights(source.backbone, source.state)
+    raise UsageError(f"{source.model_id} is no module that can be traced: take --format onnx")
 
 
 def _traced(model: ImageModel, stride: int) -> torch.jit.ScriptModule:

@@ -6,8 +6,8 @@ import torch
 from torch import Tensor, nn
 
 from models.catalogue import Backbone, ViTArch
-from models.convnext import DinoConvNeXt
-from models.vit import DinoVisionTransformer
+from models.convnext import ConvNeXtBlock, DinoConvNeXt
+from models.vit import Block, DinoVisionTransformer
 
 DinoModel = DinoVisionTransformer | DinoConvNeXt
 
@@ -25,15 +25,47 @@ def expected_shapes(backbone: Backbone) -> dict[str, tuple[int, ...]]:
 
 
 def build_with_weights(backbone: Backbone, state: Mapping[str, Tensor]) -> DinoModel:
-    """The network in evaluation mode, holding the very tensors of `state` (memory-mapped ones stay mapped).
+    """The network in evaluation mode with the tensors of `state`.
+
+    Of a dict it holds the very tensors (memory-mapped ones stay mapped). Other mappings make tensors when asked for
+    them: each block then asks for its own whenever it runs, and lets them go, so that memory holds one block at a time.
 
     Raises:
         RuntimeError: keys or shapes of `state` are not those of `expected_shapes`.
     """
     with torch.device("meta"):
         model = build(backbone)
-    model.load_state_dict(dict(state), strict=True, assign=True)
+    model.requires_grad_(False)
+    if isinstance(state, dict):
+        model.load_state_dict(state, strict=True, assign=True)
+    else:
+        _stream(model, state)
     return model.eval().requires_grad_(False)
+
+
+def _stream(model: DinoModel, state: Mapping[str, Tensor]) -> None:
+    expected = model.state_dict().keys()
+    if expected != state.keys():
+        raise RuntimeError(f"other keys than those of the network: {sorted(expected ^ state.keys())[:4]}")
+    blocks = {name: part for name, part in model.named_modules() if isinstance(part, Block | ConvNeXtBlock)}
+    streamed = {f"{name}.{key}" for name, block in blocks.items() for key in block.state_dict()}
+    outside = {key: state[key] for key in expected if key not in streamed}
+    model.load_state_dict(outside, strict=False, assign=True)
+    for name, block in blocks.items():
+        _stream_block(block, state, f"{name}.")
+
+
+def _stream_block(block: nn.Module, state: Mapping[str, Tensor], prefix: str) -> None:
+    keys = list(block.state_dict())
+
+    def fill(*_: object) -> None:
+        block.load_state_dict({key: state[prefix + key] for key in keys}, strict=True, assign=True)
+
+    def empty(*_: object) -> None:
+        block.to("meta")
+
+    block.register_forward_pre_hook(fill)
+    block.register_forward_hook(empty, always_call=True)
 
 
 def parameter_count(backbone: Backbone) -> int:

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from exporters.checkpoints import Checkpoint, find_checkpoint, judge_checkpoint, load_state
+from exporters.checkpoints import Checkpoint, Digest, find_checkpoint, judge_checkpoint, load_state
 from exporters.sources.loaded import LoadedSource, Progress
 from models.build import build_with_weights
 from models.catalogue import Backbone
@@ -10,13 +10,19 @@ from models.contract import CheckpointStatus
 
 
 def load_builtin(
-    backbone: Backbone, checkpoint: Path, *, unofficial: bool = False, progress: Progress | None = None
+    backbone: Backbone,
+    checkpoint: Path,
+    *,
+    unofficial: bool = False,
+    progress: Progress | None = None,
+    digest: Digest | None = None,
 ) -> LoadedSource:
     """Judges and maps a checkpoint.
 
     Args:
         checkpoint: a `.pth` file, or a folder that is searched for the published name.
         unofficial: accept a checkpoint whose SHA-256 is neither the published one nor that in its name.
+        digest: gives the SHA-256, by default by reading the file.
 
     Raises:
         CheckpointError: the checkpoint is missing, bad or one of several.
@@ -25,7 +31,7 @@ def load_builtin(
     named = checkpoint.is_file() or checkpoint.suffix == ".pth"
     path = checkpoint if named else find_checkpoint(backbone, checkpoint)
     judged = judge_checkpoint(
-        backbone, path, unofficial=unofficial, progress=lambda done, total: tell("hash", done, total)
+        backbone, path, unofficial=unofficial, progress=lambda done, total: tell("hash", done, total), digest=digest
     )
     tell("load", 0, 1)
     source = _loaded(backbone, judged)

@@ -97,7 +97,8 @@ def _snapshot(repository: str, token: str | None, block_network: bool) -> Path:
     except errors.RepositoryNotFoundError as error:
         raise HuggingFaceError(
             f"Hugging Face has no repository '{repository}', or it is private and "
-            f"{'the token has no access' if token else 'no token was given (--hf-token or HF_TOKEN)'}"
+            f"{'the token has no access' if token else 'no token was given (--hf-token or HF_TOKEN)'}. Name another "
+            "repository or a folder with -w; where the .pth file of a backbone is at hand, --source builtin takes that"
         ) from error
     except errors.HFValidationError as error:
         raise HuggingFaceError(

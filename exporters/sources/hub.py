@@ -7,25 +7,35 @@ whether the checkpoint has the second norm of the SAT collection.
 """
 
 import importlib
+import importlib.util
+import itertools
+import math
+import runpy
 import sys
-from collections.abc import Mapping
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
 
-from exporters.checkpoints import check_keys
+from exporters.checkpoints import Digest, check_keys
+from exporters.room import require_memory_for
 from exporters.sources.builtin import load_builtin
 from exporters.sources.loaded import LoadedSource, Progress
 from exporters.sources.network import NetworkBlockedError, network_blocked
+from models.build import expected_shapes
 from models.catalogue import Backbone
 from models.contract import SOURCE_HUB
 from models.errors import UsageError, WorkError
 
 BACKBONES_MODULE = "dinov3.hub.backbones"
 _PACKAGE = "dinov3"
+
+Make = Callable[..., object]
+"""Builds a network of the clone."""
 
 
 class HubError(WorkError):
@@ -40,12 +50,13 @@ def load_hub(
     block_network: bool = True,
     unofficial: bool = False,
     progress: Progress | None = None,
+    digest: Digest | None = None,
 ) -> LoadedSource:
     """The clone's own model with the weights of a checkpoint.
 
     Args:
         repository: the clone (`REPO_DIR`). Its code is run.
-        checkpoint: see `load_builtin`.
+        checkpoint, digest: see `load_builtin`.
         block_network: keep the clone's code off the network.
 
     Raises:
@@ -56,12 +67,12 @@ def load_hub(
     entry = backbone.hub_entry
     if entry is None:
         raise UsageError(f"{backbone.alias} is no backbone of facebookresearch/dinov3: use --source builtin")
-    require_clone(repository)
-    source = load_builtin(backbone, checkpoint, unofficial=unofficial, progress=progress)
+    clone = require_clone(repository)
+    source = load_builtin(backbone, checkpoint, unofficial=unofficial, progress=progress, digest=digest)
     state = source.state or {}
-    with _guard(f"the code of {repository}", block_network):
-        model, notes = build_model(Path(str(repository)), entry, backbone.checkpoint_name)
-    _load_weights(model, backbone, state, Path(str(repository)))
+    with _guard(f"the code of {clone}", block_network):
+        make, notes = entry_point(clone, entry, backbone.checkpoint_name)
+        model = _with_weights(make, backbone, state, clone)
     return LoadedSource(
         backbone, source.checkpoint, state, HubModel(model, block_network), SOURCE_HUB, entry, notes=tuple(notes)
     )
@@ -95,63 +106,124 @@ def require_clone(repository: Path | None) -> Path:
     return repository
 
 
-def build_model(repository: Path, entry: str, weights_name: str) -> tuple[nn.Module, list[str]]:
-    """The network that the clone's entry point builds, without weights, and what there is to tell.
+def entry_point(repository: Path, entry: str, weights_name: str) -> tuple[Make, list[str]]:
+    """What builds the clone's network without weights, and what there is to tell.
 
     The original `hubconf.py` imports everything that the project offers, and with it torchvision and others; where one
-    is missing, the entry point is taken from the module that defines it.
+    is missing or broken, the entry point is taken from the module that defines it.
 
     Raises:
-        HubError: neither way gives a model.
+        HubError: neither way gives an entry point.
     """
     _forget_other_clones(repository)
     arguments: dict[str, Any] = {"pretrained": False, "weights": weights_name}
-    notes: list[str] = []
+    problem = _hubconf_problem(repository, entry)
+    if not problem:
+        return partial(
+            torch.hub.load, str(repository), entry, source="local", trust_repo=True, verbose=False, **arguments
+        ), []
+    note = (
+        f"hubconf.py of {repository} cannot be imported here ({problem}): took {entry} from {BACKBONES_MODULE}, which "
+        "defines it"
+    )
+    return partial(_from_backbones(repository, entry), **arguments), [note]
+
+
+def _hubconf_problem(repository: Path, entry: str) -> str:
+    """Why `torch.hub.load` would not find the entry point in `hubconf.py`; empty where it does."""
+    with _on_path(repository):
+        try:
+            hubconf = runpy.run_path(str(repository / "hubconf.py"))
+            missing = [name for name in hubconf.get("dependencies", ()) if importlib.util.find_spec(name) is None]
+        except NetworkBlockedError:
+            raise
+        except Exception as error:  # a broken package may raise anything while it is imported
+            return _first_line(error)
+    if missing:
+        return f"missing dependencies: {', '.join(missing)}"
+    return "" if callable(hubconf.get(entry)) else f"it has no {entry}"
+
+
+def _from_backbones(repository: Path, entry: str) -> Make:
+    _forget_other_clones(None)  # what a failed import left half done
+    with _on_path(repository):
+        try:
+            return cast(Make, getattr(importlib.import_module(BACKBONES_MODULE), entry))
+        except NetworkBlockedError:
+            raise
+        except Exception as error:  # as above
+            raise HubError(
+                f"{BACKBONES_MODULE} of {repository} gives no {entry}: {_first_line(error)}. Update the clone, or use "
+                "--source builtin, which reads the same checkpoint"
+            ) from error
+
+
+def _with_weights(make: Make, backbone: Backbone, state: Mapping[str, Tensor], repository: Path) -> nn.Module:
+    """The clone's model holding the mapped tensors themselves, where its code can be run without memory for them.
+
+    Else the model is built in memory and the tensors are copied, if there is room for that; so there must be where the
+    checkpoint is not of float32, as the clone's code asks for all weights at once.
+    """
+    needed = sum(4 * math.prod(shape) for shape in expected_shapes(backbone).values())
+    if not isinstance(state, dict):
+        require_memory_for(needed, f"widening the weights of {backbone.alias} for the code of {repository}")
     try:
-        model = torch.hub.load(  # type: ignore[no-untyped-call]
-            str(repository), entry, source="local", trust_repo=True, verbose=False, **arguments
-        )
+        with torch.device("meta"):
+            model = _built(make, repository)
+        _load_weights(model, backbone, state, repository, assign=True)
+        if not _left_empty(model):
+            return model
+    except HubError:
+        pass  # what is wrong beyond that is told by the next attempt
+    require_memory_for(needed, f"building {backbone.alias} by the code of {repository}")
+    model = _built(make, repository)
+    _load_weights(model, backbone, state, repository, assign=False)
+    return model
+
+
+def _built(make: Make, repository: Path) -> nn.Module:
+    try:
+        model = make()
     except NetworkBlockedError:
         raise
-    except (ImportError, RuntimeError, FileNotFoundError) as error:
-        if isinstance(error, RuntimeError) and not _names_missing_parts(error):
-            raise HubError(f"the entry point {entry} of {repository} failed: {_first_line(error)}") from error
-        notes.append(
-            f"hubconf.py of {repository} cannot be imported here ({_first_line(error)}): took {entry} from "
-            f"{BACKBONES_MODULE}, which defines it"
-        )
-        model = _from_backbones(repository, entry, arguments)
     except Exception as error:  # the clone's code may raise anything
-        raise HubError(f"the entry point {entry} of {repository} failed: {_first_line(error)}") from error
+        raise HubError(f"the entry point of {repository} failed: {_first_line(error)}") from error
     if not isinstance(model, nn.Module) or not hasattr(model, "forward_features"):
-        raise HubError(f"the entry point {entry} of {repository} gives no DINOv3 model (it has no forward_features)")
-    return model, notes
+        raise HubError(f"the entry point of {repository} gives no DINOv3 model (it has no forward_features)")
+    return model
 
 
-def _from_backbones(repository: Path, entry: str, arguments: Mapping[str, Any]) -> object:
-    _forget_other_clones(None)  # what a failed import left half done
+def _load_weights(
+    model: nn.Module, backbone: Backbone, state: Mapping[str, Tensor], repository: Path, *, assign: bool
+) -> None:
+    """Gives the clone's model the checked tensors, in its own types; its names and shapes must be the very same ones.
+
+    Args:
+        assign: put them in place of the model's own, which are not filled.
+    """
+    own = model.state_dict()
+    check_keys(backbone, repository, own, "builds another network than")
+    try:
+        model.load_state_dict({key: state[key].to(own[key].dtype) for key in own}, strict=True, assign=assign)
+    except (RuntimeError, TypeError) as error:
+        raise HubError(f"the model of {repository} does not take the checkpoint: {_first_line(error)}") from error
+
+
+def _left_empty(model: nn.Module) -> bool:
+    """Whether a part of the model holds a tensor without values, as what no checkpoint gives it."""
+    held = (value for part in model.modules() for value in (*vars(part).values(), *part.buffers(recurse=False)))
+    tensors = itertools.chain(model.parameters(), (value for value in held if isinstance(value, Tensor)))
+    return any(tensor.is_meta for tensor in tensors)
+
+
+@contextmanager
+def _on_path(repository: Path) -> Iterator[None]:
     sys.path.insert(0, str(repository))
     try:
-        module = importlib.import_module(BACKBONES_MODULE)
-        return getattr(module, entry)(**arguments)
-    except NetworkBlockedError:
-        raise
-    except Exception as error:  # as above
-        raise HubError(
-            f"{BACKBONES_MODULE} of {repository} gives no {entry}: {_first_line(error)}. Update the clone, or use "
-            "--source builtin, which reads the same checkpoint"
-        ) from error
+        yield
     finally:
-        sys.path.remove(str(repository))
-
-
-def _load_weights(model: nn.Module, backbone: Backbone, state: Mapping[str, Tensor], repository: Path) -> None:
-    """Copies the checked tensors into the clone's model, whose tensors must be the very same ones."""
-    check_keys(backbone, repository, model.state_dict(), "builds another network than")
-    try:
-        model.load_state_dict(dict(state), strict=True)
-    except RuntimeError as error:
-        raise HubError(f"the model of {repository} does not take the checkpoint: {_first_line(error)}") from error
+        with suppress(ValueError):
+            sys.path.remove(str(repository))
 
 
 def _forget_other_clones(repository: Path | None) -> None:
@@ -165,11 +237,6 @@ def _forget_other_clones(repository: Path | None) -> None:
     for name in [name for name in sys.modules if name == _PACKAGE or name.startswith(f"{_PACKAGE}.")]:
         del sys.modules[name]
     importlib.invalidate_caches()
-
-
-def _names_missing_parts(error: RuntimeError) -> bool:
-    """PyTorch's own words for a `dependencies` list that is not met, or an entry point that hubconf.py lacks."""
-    return str(error).startswith(("Missing dependencies", "Cannot find callable"))
 
 
 def _first_line(error: BaseException) -> str:

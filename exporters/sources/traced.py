@@ -78,9 +78,12 @@ def describe_model(
     Args:
         config: the content of its `config.json`.
 
+    Of a model of images and texts, the part for images is taken.
+
     Raises:
         HuggingFaceError: it gives no tokens of patches in the order of a grid.
     """
+    model, config = _image_part(model, config)
     stride = _patch_size(config, model, model_id)
     kind = str(config.get("model_type"))
     counts = [
@@ -102,6 +105,15 @@ def describe_model(
     _require_grid(source, stride, model_id)
     dim = int(counts[0][0].shape[2])
     return OtherNetwork(alias, kind, stride, dim, preprocessing.as_pretraining(kind), has_class_token), source
+
+
+def _image_part(model: nn.Module, config: Mapping[str, Any]) -> tuple[nn.Module, Mapping[str, Any]]:
+    """The part of a model of images and texts that takes images alone, with its configuration; others as they are."""
+    part = getattr(model, "vision_model", None)
+    if not isinstance(part, nn.Module) or "input_ids" not in inspect.signature(model.forward).parameters:
+        return model, config
+    described = getattr(part, "config", None)
+    return part, described.to_dict() if described is not None else config.get("vision_config", {})
 
 
 def extra_arguments(model: nn.Module) -> dict[str, Any]:
@@ -168,21 +180,32 @@ def _require_grid(source: TokenModel, stride: int, model_id: str) -> None:
         )
 
 
-def write_traced(source: LoadedSource, path: Path) -> WrittenGraph:
-    """Traces a model into a graph of the contract, dynamic in batch and both sides, and writes it.
+def traced_bytes(source: LoadedSource) -> int:
+    """Bytes of the weights of a model to be traced.
 
     Raises:
-        TracingError: PyTorch's exporter cannot trace it, the result is not dynamic, or its weights exceed 2 GB.
+        TracingError: they exceed 2 GB.
     """
-    network, model = source.network, source.model
-    if not isinstance(model, TokenModel):
-        raise TypeError("only models described by `describe_model` are traced")
-    weight_bytes = sum(value.numel() * value.element_size() for value in model.state_dict().values())
+    weight_bytes = 0
+    if isinstance(source.model, nn.Module):
+        weight_bytes = sum(int(value.nbytes) for value in source.model.state_dict().values())
     if weight_bytes > SINGLE_FILE_LIMIT_BYTES:
         raise TracingError(
             f"{source.model_id} has {weight_bytes / 1e9:.1f} GB of weights; models other than DINOv3 are exported up "
             f"to {SINGLE_FILE_LIMIT_BYTES / 1e9:.0f} GB"
         )
+    return weight_bytes
+
+
+def write_traced(source: LoadedSource, path: Path) -> WrittenGraph:
+    """Traces a model into a graph of the contract, dynamic in batch and both sides, and writes it.
+
+    Raises:
+        TracingError: PyTorch's exporter cannot trace it, or the result is not dynamic.
+    """
+    network, model = source.network, source.model
+    if not isinstance(model, TokenModel):
+        raise TypeError("only models described by `describe_model` are traced")
     stride = network.stride
     example = torch.zeros((2, _PROBE_ROWS * stride, _PROBE_COLS * stride, 3), dtype=torch.uint8)
     dynamic = {INPUT_IMAGE: dict.fromkeys(range(3), torch.export.Dim.DYNAMIC)}

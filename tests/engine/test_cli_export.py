@@ -11,8 +11,10 @@ import pytest
 from conftest import write_tiny_graph
 
 from engine import cli_export
+from exporters import checkpoints
 from models.bundled import bundled_graph
 from models.catalogue import backbone
+from models.errors import WorkError
 from models.random_checkpoint import write_random_checkpoint
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -38,7 +40,33 @@ def test_export_says_what_it_found_and_how_well_the_graph_agrees(command, roots:
     assert "1 of 1 graphs exported" in ran.out
     for word in ("difference", "cosine"):
         assert word in ran.out
-    assert [path.name for path in roots.iterdir()] == ["vits16-fp32.onnx"]
+    assert sorted(path.name for path in roots.iterdir()) == [".digests.json", "vits16-fp32.onnx"]
+
+
+@pytest.mark.parametrize("source", ["builtin", "hub"])
+def test_a_checkpoint_is_read_once_for_its_hash_and_listed_with_it(
+    source: str, command, roots: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read: list[Path] = []
+    original = checkpoints.file_sha256
+
+    def counted(path: Path, progress: object = None) -> str:
+        read.append(path)
+        return original(path)
+
+    def stop(*_: object) -> None:
+        raise WorkError("the checkpoint has been judged")
+
+    monkeypatch.setattr(checkpoints, "file_sha256", counted)
+    monkeypatch.setattr("exporters.sources.builtin.load_state", stop)
+    monkeypatch.setattr("exporters.sources.hub.require_clone", Path)
+    monkeypatch.setenv("REPO_DIR", ".")
+    ran = command("export", "--source", source, "-w", "vits16", "--precision", "fp32", "bf16")
+    assert ran.err.count("the checkpoint has been judged") == 2
+    assert len(read) == 1
+    assert "hash as in its name" in command("list", "-w", "vits16").out
+    command("export", "--source", source, "-w", "vits16")
+    assert len(read) == 2, "another command reads it again, whatever is remembered"
 
 
 def test_a_missing_graph_is_exported_first(match, roots: Path, checkpoint: Path, tmp_path: Path) -> None:
@@ -104,7 +132,7 @@ def test_an_altered_checkpoint(command, match, roots: Path, checkpoint: Path, tm
     ran = match("-w", "vits16")
     assert ran.code == 1
     assert "truncated or altered" in ran.err
-    assert not list(roots.glob("*")) if roots.exists() else True
+    assert {path.name for path in roots.glob("*")} <= {".digests.json"}
 
 
 def test_one_bad_checkpoint_of_a_group_does_not_stop_the_others(

@@ -104,6 +104,16 @@ def test_bad_input(
     assert told in capsys.readouterr().err
 
 
+def test_want_of_memory_is_said_before_a_source_is_loaded(
+    model: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("exporters.room.available_memory", lambda: 300_000_000)
+    for source in ("hub", "hf"):
+        monkeypatch.setattr("engine.cli_sources.load_wanted", None)
+        assert main(["export", "--source", source, "-w", "vits16"]) == 1
+        assert f"verifying vits16-{source}-fp32.onnx needs 0.7 GB" in capsys.readouterr().err
+
+
 def test_what_is_asked_for(model: Path) -> None:
     (named,) = requested_models(["vitl16"], None, False, "hf")
     (same,) = requested_models(["facebook/dinov3-vitl16-pretrain-lvd1689m"], None, False, "hf")

@@ -135,7 +135,7 @@ def test_want_of_memory_is_said_before_the_work(
     roots: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert main(["export", "-w", ALIAS]) == 0
-    monkeypatch.setattr("exporters.export.available_memory", lambda: 500_000_000)
+    monkeypatch.setattr("exporters.room.available_memory", lambda: 500_000_000)
     monkeypatch.setattr("exporters.verify.check_graph", lambda *_, **__: pytest.fail("memory was not looked at"))
     assert main(["verify", "-w", ALIAS]) == 1
     assert "0.5 GB of memory are free, and verifying vitt16-fp32.onnx needs" in capsys.readouterr().err

@@ -9,52 +9,53 @@ from dinov3.hub.backbones import dinov3_vits16, dinov3_convnext_tiny
 dependencies = ["torch"]
 """
 BACKBONES = """
-from dataclasses import replace
-
-from torch import nn
-
 from models.build import build
 from models.catalogue import BACKBONES
 from models.random_checkpoint import shortened
 
 {extra}
 
-class Model(nn.Module):
-    def __init__(self, alias):
-        super().__init__()
-        inner = build(shortened(BACKBONES[alias], 1))
-        for name, part in inner.named_children():
-            setattr(self, name, part)
-        for name, value in list(inner.named_parameters(recurse=False)):
-            setattr(self, name, value)
-        self.__dict__["inner"] = inner
+def make(alias):
+    model = build(shortened(BACKBONES[alias], 1))
+    {build}
 
-    def load_state_dict(self, state, strict=True):
-        return self.inner.load_state_dict(state, strict=strict)
+    class Model(type(model)):
+        def forward_features(self, image):
+            {hook}
+            tokens = self(image)
+            return {{"x_norm_clstoken": tokens.class_token, "x_norm_patchtokens": tokens.patch_tokens + {offset}}}
 
-    def forward_features(self, image):
-        {hook}
-        tokens = self.inner(image)
-        return {{"x_norm_clstoken": tokens.class_token, "x_norm_patchtokens": tokens.patch_tokens + {offset}}}
+    model.__class__ = Model
+    return model
 
 
 def dinov3_vits16(*, pretrained=True, weights="LVD1689M", check_hash=False, **kwargs):
     assert not pretrained, "weights are loaded by the caller"
     assert weights.endswith("-08c60483.pth")
-    return Model("vits16")
+    return make("vits16")
 
 
 def dinov3_convnext_tiny(*, pretrained=True, weights="LVD1689M", **kwargs):
     assert not pretrained
-    return Model("cxTiny")
+    return make("cxTiny")
 """
 
 
-def write_clone(folder: Path, *, before: str = "", extra: str = "", hook: str = "pass", offset: float = 0.0) -> Path:
-    """Writes a clone; `before` runs when hubconf.py is imported, `extra` with the entry points, `hook` in every run."""
+def write_clone(
+    folder: Path,
+    *,
+    before: str = "",
+    extra: str = "",
+    build: str = "pass",
+    hook: str = "pass",
+    offset: float = 0.0,
+) -> Path:
+    """Writes a clone; `before` runs when hubconf.py is imported, `extra` with the entry points, `build` when a network
+    is made, `hook` in every run."""
     (folder / "dinov3" / "hub").mkdir(parents=True)
     (folder / "hubconf.py").write_text(HUBCONF.format(before=before))
     for place in ("dinov3", "dinov3/hub"):
         (folder / place / "__init__.py").write_text("")
-    (folder / "dinov3/hub/backbones.py").write_text(BACKBONES.format(extra=extra, hook=hook, offset=offset))
+    content = BACKBONES.format(extra=extra, build=build, hook=hook, offset=offset)
+    (folder / "dinov3/hub/backbones.py").write_text(content)
     return folder

@@ -1,9 +1,6 @@
 """Sources of networks: all give the same tokens for the same weights, and every bad one is told."""
 
 import json
-import re
-import socket
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -18,14 +15,11 @@ from exporters.graph_runs import open_session
 from exporters.sources.hf import PERIODS_NOTE, load_hf
 from exporters.sources.hf_preprocessing import read_preprocessing
 from exporters.sources.hf_repository import HuggingFaceError, find_model
-from exporters.sources.hub import HubError, load_hub
-from exporters.sources.interpolation import resize_bicubic
-from exporters.sources.network import NetworkBlockedError, network_blocked
+from exporters.sources.hub import load_hub
 from exporters.sources.safetensors_file import read_safetensors
-from exporters.torchscript import export_torchscript
 from models import contract
 from models.catalogue import BACKBONES, Backbone, ViTArch
-from models.errors import UsageError, WorkError
+from models.errors import WorkError
 from models.random_checkpoint import random_state, shortened, write_checkpoint
 
 transformers = pytest.importorskip("transformers")
@@ -73,70 +67,6 @@ def test_all_sources_give_the_same_tokens(backbone: Backbone, tmp_path: Path) ->
         assert metadata[contract.KEY_SOURCE] == source
     assert read_metadata(hf.graph_path)[contract.KEY_MODEL] == str(tmp_path / "hf")
     assert (PERIODS_NOTE in hf.notes) == (backbone is VIT)
-
-
-@pytest.mark.parametrize("backbone", [VIT, CONVNEXT], ids=["vit", "convnext"])
-def test_torchscript_from_a_clone_is_compared_with_its_code(backbone: Backbone, tmp_path: Path) -> None:
-    checkpoint = write_checkpoint(backbone, random_state(backbone), tmp_path / "weights")
-    made = export_torchscript(load_hub(backbone, write_clone(tmp_path / "clone"), checkpoint), tmp_path)
-    assert made.graph_path.name == f"{backbone.alias}-hub-fp32.torchscript"
-    with torch.inference_mode():
-        found = torch.jit.load(str(made.graph_path))(torch.from_numpy(PIXELS))
-    for a, b in zip(found, run(export_backbone(backbone, checkpoint, tmp_path).graph_path), strict=True):
-        np.testing.assert_allclose(a.numpy(), b, rtol=0, atol=TOLERANCE)
-    other = write_clone(tmp_path / "other", offset=0.05)
-    with pytest.raises(WorkError, match="differs from its source model and was not kept"):
-        export_torchscript(load_hub(backbone, other, checkpoint), tmp_path / "graphs")
-    assert list((tmp_path / "graphs").iterdir()) == []
-
-
-def test_the_graph_is_compared_with_the_code_of_the_clone(tmp_path: Path) -> None:
-    checkpoint = write_checkpoint(VIT, random_state(VIT), tmp_path / "weights")
-    clone = write_clone(tmp_path / "clone", offset=0.05)
-    with pytest.raises(WorkError, match="differs from its source model and was not kept"):
-        export_source(load_hub(VIT, clone, checkpoint), tmp_path / "graphs")
-
-
-def test_a_hubconf_that_needs_torchvision_is_passed_by(tmp_path: Path) -> None:
-    checkpoint = write_checkpoint(VIT, random_state(VIT), tmp_path)
-    clone = write_clone(tmp_path / "clone", before="import a_part_that_is_not_installed")
-    source = load_hub(VIT, clone, checkpoint)
-    assert re.search(r"cannot be imported here \(No module named 'a_part.*dinov3\.hub\.backbones", source.notes[0])
-
-
-def test_code_of_a_clone_is_kept_off_the_network(tmp_path: Path) -> None:
-    checkpoint = write_checkpoint(VIT, random_state(VIT), tmp_path)
-    reach = "import socket; socket.create_connection(('192.0.2.1', 9), timeout=0.2)"
-    with pytest.raises(NetworkBlockedError, match="DINOV3_BLOCK_NET=0"):
-        load_hub(VIT, write_clone(tmp_path / "loading", extra=reach), checkpoint)
-    source = load_hub(VIT, write_clone(tmp_path / "running", hook=reach), checkpoint)
-    with pytest.raises(NetworkBlockedError):
-        source.model(torch.zeros(1, 3, 32, 32))
-    with pytest.raises(HubError, match="failed"):
-        load_hub(VIT, write_clone(tmp_path / "open", extra=reach), checkpoint, block_network=False)
-
-
-def test_the_guard_is_lifted_again() -> None:
-    before = socket.socket.connect, socket.getaddrinfo
-    with network_blocked("outer"):
-        with network_blocked("inner"), pytest.raises(NetworkBlockedError, match="inner"):
-            socket.getaddrinfo("example.org", 80)
-        with socket.socket() as still, pytest.raises(NetworkBlockedError, match="outer"):
-            still.connect(("127.0.0.1", 9))
-    assert (socket.socket.connect, socket.getaddrinfo) == before
-
-
-def test_bad_clones(tmp_path: Path) -> None:
-    checkpoint = write_checkpoint(VIT, random_state(VIT), tmp_path)
-    with pytest.raises(UsageError, match="set REPO_DIR"):
-        load_hub(VIT, None, checkpoint)
-    with pytest.raises(HubError, match="is no clone of facebookresearch/dinov3"):
-        load_hub(VIT, tmp_path, checkpoint)
-    with pytest.raises(UsageError, match="use --source builtin"):
-        load_hub(BACKBONES["vitt16"], tmp_path, checkpoint)
-    other = replace(VIT, hub_entry="dinov3_convnext_tiny")
-    with pytest.raises(WorkError, match="builds another network than vits16"):
-        load_hub(other, write_clone(tmp_path / "clone"), checkpoint)
 
 
 def test_preprocessing_in_terms_of_pixels_from_0_to_1() -> None:
@@ -222,6 +152,20 @@ def test_a_gated_repository_says_how_to_ask(token: str | None, told: str, monkey
     assert "secret" not in message
 
 
+def test_a_repository_that_is_not_there_says_what_else_there_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    errors = pytest.importorskip("huggingface_hub.errors")
+
+    def absent(repository: str, **options: object) -> str:
+        kind = errors.LocalEntryNotFoundError if options.get("local_files_only") else errors.RepositoryNotFoundError
+        raise kind.__new__(kind)
+
+    monkeypatch.setattr("huggingface_hub.snapshot_download", absent)
+    with pytest.raises(
+        HuggingFaceError, match=r"no repository 'a/b', .*another repository or a folder.*--source builtin"
+    ):
+        find_model("a/b", None, block_network=False)
+
+
 def test_safetensors_are_read_as_their_writer_wrote_them(tmp_path: Path) -> None:
     safetensors = pytest.importorskip("safetensors.torch")
     tensors = {
@@ -234,39 +178,3 @@ def test_safetensors_are_read_as_their_writer_wrote_them(tmp_path: Path) -> None
     found = read_safetensors(tmp_path / "x.safetensors")
     assert found.keys() == tensors.keys()
     assert all(torch.equal(found[name], tensors[name]) for name in tensors)
-
-
-@pytest.mark.parametrize("antialias", [False, True])
-@pytest.mark.parametrize("size", [(7, 9), (3, 2), (5, 5), (1, 16)])
-def test_bicubic_resizing_is_that_of_pytorch(size: tuple[int, int], antialias: bool) -> None:
-    table = torch.randn((1, 4, 5, 5), generator=torch.Generator().manual_seed(0))
-    wanted = torch.nn.functional.interpolate(table, size=size, mode="bicubic", antialias=antialias)
-    assert float((resize_bicubic(table, *size, antialias) - wanted).abs().max()) < 1e-5
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("registers", [0, 4])
-def test_another_family_is_traced_dynamic(registers: int, tmp_path: Path) -> None:
-    """DINOv2: patches of 14 px, class and register tokens in front, positions resized to every grid."""
-    sizes = {"hidden_size": 64, "num_hidden_layers": 2, "num_attention_heads": 2, "image_size": 70, "patch_size": 14}
-    if registers:
-        config = transformers.Dinov2WithRegistersConfig(**sizes, num_register_tokens=registers)
-        model = transformers.Dinov2WithRegistersModel(config)
-    else:
-        model = transformers.Dinov2Model(transformers.Dinov2Config(**sizes))
-    model.eval().save_pretrained(tmp_path / "model")
-    (tmp_path / "model" / "preprocessor_config.json").write_text(json.dumps(PROCESSOR))
-    source = load_hf("other", str(tmp_path / "model"), block_network=True)
-    report = export_source(source, tmp_path)
-    assert (source.network.stride, source.network.dim) == (14, 64)
-    for images, rows, cols in ((1, 5, 5), (3, 2, 7)):
-        pixels = np.random.default_rng(rows).integers(0, 256, (images, 14 * rows, 14 * cols, 3), dtype=np.uint8)
-        mean, std = (np.array(PROCESSOR[name]) for name in ("image_mean", "image_std"))
-        values = torch.from_numpy(((pixels / 255 - mean) / std).astype(np.float32)).permute(0, 3, 1, 2)
-        with torch.inference_mode():
-            wanted = model(pixel_values=values).last_hidden_state.numpy()
-        patches, descriptor = run(report.graph_path, pixels)
-        np.testing.assert_allclose(patches, wanted[:, 1 + registers :], rtol=0, atol=TOLERANCE)
-        np.testing.assert_allclose(descriptor, wanted[:, 0], rtol=0, atol=TOLERANCE)
-    with pytest.raises(UsageError, match="only --precision fp32"):
-        export_source(source, tmp_path, "int8")
