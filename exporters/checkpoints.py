@@ -18,7 +18,7 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 from models.build import DinoModel, build_with_weights, expected_shapes
 from models.catalogue import Backbone
 from models.errors import WorkError
-from models.find import checkpoint_candidates, files_below
+from models.find import WEIGHTS_PAGE, checkpoint_candidates, misnamed_checkpoints
 
 _HASH_BLOCK_BYTES = 1 << 22
 _NAMED = 4
@@ -81,7 +81,7 @@ def find_checkpoint(backbone: Backbone, weights_root: Path) -> Path:
     if not found:
         raise CheckpointError(
             f"no checkpoint of {backbone.alias} below {weights_root}: expected a file named "
-            f"{backbone.checkpoint_name}{_near_names(backbone, weights_root)}"
+            f"{backbone.checkpoint_name}. {_what_to_do(weights_root)}"
         )
     return found[0]
 
@@ -106,9 +106,11 @@ def judge_checkpoint(
     else:
         status = CheckpointStatus.MISMATCH
     if status is CheckpointStatus.MISMATCH and not unofficial:
+        named = own[1].lower() if own else None
+        other = "" if named is None else ", as in its name" if named == backbone.sha256_prefix else f" or {named}"
         raise CheckpointError(
             f"{path} is truncated or altered: its SHA-256 begins with {sha256[:8]}, expected "
-            f"{backbone.sha256_prefix}{f' or {own[1].lower()}, as in its name' if own else ''}. "
+            f"{backbone.sha256_prefix}{other}. "
             "Download it again, or pass --unofficial if the file is meant to differ"
         )
     return Checkpoint(path, sha256, status)
@@ -243,7 +245,9 @@ def _first_line(error: Exception) -> str:
     return (str(error).strip().splitlines() or [type(error).__name__])[0]
 
 
-def _near_names(backbone: Backbone, weights_root: Path) -> str:
-    stem = backbone.checkpoint_stem.lower()
-    near = [path.name for path in files_below(weights_root) if path.name.lower().startswith(stem)]
-    return f". There is {_some(near)}, which does not follow that name" if near else ""
+def _what_to_do(weights_root: Path) -> str:
+    ask = f"sk Meta for the weights: {WEIGHTS_PAGE}"
+    misnamed = [path.name for path in misnamed_checkpoints(weights_root)]
+    if not misnamed:
+        return f"A{ask}"
+    return f"There is {_some(misnamed)}, which is no name of a checkpoint: rename the right file, or a{ask}"
