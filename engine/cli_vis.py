@@ -93,7 +93,12 @@ class VisOptions:
         "else VIS_RANSAC, else the stored verification is drawn",
     )
     ransac_method: str | None = option(
-        None, "-m", "--ransac-method", type=str, metavar="NAME", help="verify again with this robust method"
+        None,
+        "-m",
+        "--ransac-method",
+        type=str,
+        metavar="NAME",
+        help="verify again with this robust method ('engine plugins' lists them)",
     )
     reproj_th: float | None = option(
         None,
