@@ -291,6 +291,19 @@ def test_the_runnable_blocks_of_a_page_run_in_their_order(path: Path, workplace:
             assert engine_main(command) == 0, command
 
 
+def test_the_notebook_runs_from_its_first_cell_to_its_last(workplace: Path) -> None:
+    notebook = ROOT / "docs" / "example_notebook.py"
+    assert notebook.read_text("utf-8").count("\n# %% ") >= 8
+    assert f"({notebook.name})" in (ROOT / "docs" / "library.md").read_text("utf-8")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("IMG_ROOT", "data")
+        done = python([str(notebook)], workplace, ROOT)
+    assert done.returncode == 0, done.stderr
+    assert "a against itself, turned: 90.0 degrees" in done.stdout
+    assert re.findall(r"_000(\d)\.jpg: (?:same|other) place", done.stdout) == ["1", "2"]
+    assert (workplace / "overlay.jpg").is_file()
+
+
 def test_file_formats_are_shown_with_readers() -> None:
     page = (ROOT / "docs" / "file-formats.md").read_text("utf-8")
     shown = [block for block in blocks(page) if block.mark == "runnable" and block.language == "python"]
