@@ -97,8 +97,8 @@ def _on_grid(
     tokens_needed = (target[0] // stride) * (target[1] // stride)
     if tokens_needed > MAX_TOKENS:
         raise ImageReadError(
-            f"{name}: {size[0]} x {size[1]} px at --image-size {image_size} would take {tokens_needed} tokens, "
-            f"more than {MAX_TOKENS}: crop it, or choose a smaller --image-size"
+            f"{name}: {size[0]} x {size[1]} px at an image size of {image_size} would take {tokens_needed} tokens, "
+            f"more than {MAX_TOKENS}: crop it, or choose a smaller image size"
         )
     return resize(decoded.pixels, target, decoded.extent, resampling)
 

@@ -116,11 +116,11 @@ def _require_arithmetic(path: Path, name: str) -> None:
     metadata = read_metadata(path)
     precision = metadata.get(contract.KEY_PRECISION)
     if name in NUMBERED and precision == "int8":
-        raise ProviderError(f"{path} computes in int8, which is for CPUs: take --precision bf16 on a GPU")
+        raise ProviderError(f"{path} computes in int8, which is for CPUs: take the precision bf16 on a GPU")
     if name == PROVIDERS["cpu"] and precision == "bf16":
         raise ProviderError(
-            f"{path} computes in bf16, for which ONNX Runtime has no matrix product on CPUs: take --precision fp32 or "
-            "int8 here, or run it on a GPU"
+            f"{path} computes in bf16, for which ONNX Runtime has no matrix product on CPUs: take the precision fp32 "
+            "or int8 here, or run it on a GPU"
         )
     if name == PROVIDERS["cpu"] and precision == "int8":
         flags, numbers = cpu_flags(), json.loads(metadata.get(contract.KEY_QUANTISATION, "{}"))
@@ -128,7 +128,7 @@ def _require_arithmetic(path: Path, name: str) -> None:
         if full_range and flags is not None and exact_byte_products(flags) is None:
             raise ProviderError(
                 f"{path} was made on a processor with VNNI, and 8-bit products of its full range saturate on this one, "
-                "which has none: export it again here, where the range will be reduced, or take --precision fp32"
+                "which has none: export it again here, where the range will be reduced, or take the precision fp32"
             )
 
 

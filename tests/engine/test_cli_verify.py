@@ -129,7 +129,7 @@ def test_graphs_of_a_precision_run_and_bf16_says_why_it_does_not(
     assert main([*run, "int8"]) == 0, "the graph is exported first"
     assert "vitt16-int8.onnx on CPUExecutionProvider" in capsys.readouterr().out
     assert main([*run, "bf16", "--provider", "cpu"]) == 1
-    assert "take --precision fp32 or int8 here" in capsys.readouterr().err
+    assert "take the precision fp32 or int8 here" in capsys.readouterr().err
 
 
 def test_int8_is_calibrated_on_photographs(roots: Path, capsys: pytest.CaptureFixture[str]) -> None:
