@@ -24,7 +24,7 @@ MAX_TOKENS = 65536
 FAST, EXACT = "fast", "exact"
 DECODES = (FAST, EXACT)
 """How large JPEGs are decoded: at a half, a quarter or an eighth where that is still 1.5 times what is needed (on
-average within one grey level of the exact path), or always whole."""
+average within one grey level of the exact path, structures within a tenth of a pixel), or always whole."""
 
 
 def preprocessing_word(decode: str, resampling: str) -> str:

@@ -3,10 +3,9 @@
 Threads. One session runs one operator at a time and spreads it over all cores this process may use (not the machine's:
 a container or `taskset` may allow fewer). ONNX Runtime's threads by default spin while they wait for the next operator,
 and for a while after the run. That saves waking them, as long as nothing else wants the cores; but here other workers
-decode the next photographs and verify pairs meanwhile, and are starved by it. Measured on two busy cores (vits16, fp32,
-336 px, medians of 8 turns): 651 ms a run with spinning and 299 ms without, 258 and 166 ms of processor time; beside a
-thread that decodes, 866 and 465 ms, with 4.7 and 6.8 photographs decoded a second. Stopping only the spinning after a
-run (`session.force_spinning_stop`) changed nothing. So threads sleep.
+decode the next photographs and verify pairs meanwhile, and are starved by it: on busy cores both the runs and the
+decoding beside them are slower with spinning. Stopping only the spinning after a run (`session.force_spinning_stop`)
+leaves that within the run. So threads sleep.
 
 CUDA. `kSameAsRequested`: memory grows by what is asked for; the default doubles, and fails where the request itself
 would still fit, as photographs of mixed sizes make it do. `HEURISTIC`: cuDNN chooses convolutions (the ConvNeXt
