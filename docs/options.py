@@ -31,6 +31,7 @@ class Variable:
     meaning: str
 
 
+_DEFAULT = " (default: "
 _VIS_DEFAULT = "default of `engine vis`"
 VARIABLES = (
     Variable("IMG_ROOT", "engine", "`DATASET_HOST`, else `./data`", "folder of the photographs"),
@@ -145,18 +146,28 @@ def _option_rows(actions: Iterable[argparse.Action]) -> Iterator[tuple[str, ...]
     for action in actions:
         if action.help == argparse.SUPPRESS:
             continue
-        text, _, default = (action.help or "").replace("%%", "%").partition(" (default: ")
+        text, default = _meaning_and_default((action.help or "").replace("%%", "%"))
         names = ", ".join(f"`{name}`" for name in action.option_strings) or f"`{action.metavar or action.dest}`"
-        yield names, _value_of(action), f"`{default.removesuffix(')')}`" if default else "", text
+        yield names, _value_of(action), f"`{default}`" if default else "", text
+
+
+def _meaning_and_default(help: str) -> tuple[str, str]:
+    """A help text without its `(default: ...)`, and what stands there, up to the bracket that closes it."""
+    before, _, rest = help.partition(_DEFAULT)
+    depth = 1
+    for end, letter in enumerate(rest):
+        depth += (letter == "(") - (letter == ")")
+        if not depth:
+            return before + rest[end + 1 :], rest[:end]
+    return help, ""
 
 
 def _value_of(action: argparse.Action) -> str:
     if action.nargs == 0:
         return ""
-    if action.choices:
-        return " or ".join(f"`{choice}`" for choice in action.choices)
     metavar = action.metavar if isinstance(action.metavar, str) else action.dest.upper()
-    return f"`{metavar}`, several" if action.nargs in ("+", "*") else f"`{metavar}`"
+    value = " or ".join(f"`{choice}`" for choice in action.choices or (metavar,))
+    return f"{value}, several" if action.nargs in ("+", "*") else value
 
 
 def _plugin_lines() -> Iterator[str]:

@@ -8,39 +8,37 @@ import argparse
 import json
 import sys
 import tempfile
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import cv2
-import h5py
 import numpy as np
 from numpy.typing import NDArray
 
 from engine.cli import main as engine_main
-from engine.coordinates import token_centres_px
 from engine.demo.accuracy import mean_transfer_error_pct
 from engine.demo.run import ERROR_LIMIT_PCT
+from engine.drawing import TokenScene
+from engine.drawing.layout import Panel
+from engine.drawing.token_colours import on_photograph, principal_colours, similarity_to, spread_over, token_at
 from engine.errors import WorkError
+from engine.features import FeatureMap
+from engine.settings import load_roots
 from engine.store.result_json import StoredResult, read_result
+from engine.vis_pairs import pair_of_file
+from engine.vis_tokens import TokenFinder
 
 IMAGES = Path(__file__).resolve().parent / "images"
+FIGURES = "figures.json"
+"""What the pictures show: the scene, the pair, its true geometry and its result."""
 WIDTH_PX = 1280
 _GAP_PX = 12
 _JPEG_QUALITY = 84
 _TILE_PX = 100
 """Side of a field of the checkerboard, pixels of the photograph."""
+_LOWEST_PERCENTILE = 5.0
 
 Image = NDArray[np.uint8]
-
-
-@dataclass(frozen=True, eq=False)
-class Tokens:
-    """Tokens of a photograph, [N, D] float32 of length one, their grid (rows, cols) and their centres [N, 2] pixels."""
-
-    descriptors: NDArray[np.float32]
-    grid: tuple[int, int]
-    centres_px: NDArray[np.float64]
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -53,21 +51,21 @@ def main(arguments: list[str] | None = None) -> int:
         demo = Path(folder) / "demo"
         engine_main(["demo", "--out", str(demo), "--seed", str(options.seed)])
         try:
-            make_pictures(demo, options.out)
+            make_pictures(demo, options.out, options.seed)
         except WorkError as error:
             print(f"docs.pictures: {error}", file=sys.stderr)
             return error.exit_code
     return 0
 
 
-def make_pictures(demo: Path, out: Path) -> None:
-    """Writes the pictures of the best pair of a finished demonstration.
+def make_pictures(demo: Path, out: Path, seed: int) -> None:
+    """Writes the pictures of the clearest pair of a finished demonstration, and its figures beside them.
 
     Raises:
         WorkError: no pair is right, so none may be shown.
     """
-    file, result, error_pct = best_pair(demo)
-    print(f"shown: {file.stem}, {error_pct:.2f} % of the diagonal from the true geometry")
+    file, result, figures = clearest_pair(demo)
+    print(f"shown: {file.stem}, {figures['error_pct']:.2f} % of the diagonal from the true geometry")
     out.mkdir(parents=True, exist_ok=True)
     write(out / "result.png", shrunk(read(demo / "pair_viz" / file.parent.name / f"{file.stem}.png")))
     engine_main(["vis", str(file), "--ransac", "off", "--out", str(demo / "unverified")])
@@ -76,82 +74,85 @@ def make_pictures(demo: Path, out: Path) -> None:
     engine_main(["vis", str(file), "--mode", *modes, "--out", str(demo / "modes")])
     write(out / "modes.jpg", shrunk(read(next((demo / "modes" / file.parent.name).glob("*.png")))))
     a, b = read(result.image_a.path), read(result.image_b.path)
-    tokens_a, tokens_b = (stored_tokens(demo, ref.path) for ref in (result.image_a, result.image_b))
-    coloured_a, coloured_b = principal_colours(tokens_a, tokens_b)
+    tokens = matched_tokens(demo, file, result)
+    coloured_a, coloured_b = coloured(tokens.a, tokens.b)
     write(out / "tokens.jpg", rows_of([[a, over(a, coloured_a)], [b, over(b, coloured_b)]]))
-    point, heat = similarity_map(tokens_a, tokens_b, result)
+    point = best_inlier(result)
+    heat = similarity_map(tokens.a, tokens.b, point)
     write(out / "similarity.jpg", rows_of([[marked(a, point), over(b, heat, 0.6)]]))
     write(out / "overlay.jpg", rows_of([[checkerboard(a, b, np.asarray(result.verification.matrix))]]))
+    (out / FIGURES).write_text(json.dumps({"seed": seed, **figures}, indent=1) + "\n", "utf-8")
 
 
-def best_pair(demo: Path) -> tuple[Path, StoredResult, float]:
-    """The result file nearest to the true geometry, its content, and its distance in percent of the diagonal."""
+def clearest_pair(demo: Path) -> tuple[Path, StoredResult, dict[str, Any]]:
+    """Of the pairs with the right geometry that with the largest share of inliers: file, content and figures.
+
+    Raises:
+        WorkError: no pair has the right geometry.
+    """
     truth = json.loads((demo / "images" / "truth.json").read_text("utf-8"))
     found = []
     for entry in truth["pairs"]:
         for file in (demo / "pair_match").glob(f"*/*_{entry['a']}_{entry['b']}.json"):
             result = read_result(file)
-            matrix = None if result.verification is None else result.verification.matrix
-            error = mean_transfer_error_pct(
-                matrix, np.asarray(entry["homography_a_to_b"]), result.image_a.size, result.image_b.size
-            )
-            if error is not None:
-                found.append((error, file, result))
-    error, file, result = min(found, key=lambda row: row[0], default=(np.inf, Path(), None))
-    if result is None or error > ERROR_LIMIT_PCT:
+            error = None
+            if result.verification is not None:
+                sizes = result.image_a.size, result.image_b.size
+                true = np.asarray(entry["homography_a_to_b"])
+                error = mean_transfer_error_pct(result.verification.matrix, true, *sizes)
+            if error is not None and error <= ERROR_LIMIT_PCT:
+                matches, inliers = len(result.similarity), result.verification.inlier_count
+                counts = {"matches": matches, "inliers": inliers, "error_pct": round(float(error), 4)}
+                found.append((inliers / matches, file, result, {**entry, **counts}))
+    if not found:
         raise WorkError(f"no pair of {demo} is within {ERROR_LIMIT_PCT:g} % of the truth; no picture was changed")
-    return file, result, float(error)
+    return max(found, key=lambda row: row[0])[1:]
 
 
-def stored_tokens(demo: Path, photograph: Path) -> Tokens:
-    """Tokens of a photograph from the shards that the demonstration wrote."""
-    name = f"{photograph.parent.name}/{photograph.name}"
-    for shard in sorted((demo / "dinov3_embeds").rglob("features-*.h5")):
-        with h5py.File(shard) as file:
-            if name in file:
-                group = file[name]
-                rows, cols = (int(value) for value in group.attrs["grid"])
-                width, height = (int(value) for value in group["image_size"][()])
-                centres = token_centres_px(np.arange(rows * cols), (rows, cols), (width, height))
-                return Tokens(group["descriptors"][()].T.astype(np.float32), (rows, cols), centres)
-    raise WorkError(f"{name} is in no shard below {demo / 'dinov3_embeds'}")
+def matched_tokens(demo: Path, file: Path, result: StoredResult) -> TokenScene:
+    """The tokens that were matched: of b those of the view, turned and scaled, that fitted a."""
+    roots = load_roots({"IMG_ROOT": str(demo / "images"), "EXPORT_ROOT": str(demo)})
+    pair = pair_of_file(file, lambda path, _: (Path(path), result.image_a.size))
+    return TokenFinder(roots).scene(pair, result.image_a.path, result.image_b.path, None)
 
 
-def principal_colours(*maps: Tokens) -> list[Image]:
-    """The three principal components of all tokens together as colours, one small picture [rows, cols, 3] per map."""
-    together = np.concatenate([tokens.descriptors for tokens in maps])
-    mean = together.mean(axis=0)
-    axes = np.linalg.svd(together - mean, full_matrices=False)[2][:3]
-    low, high = np.percentile((together - mean) @ axes.T, (2, 98), axis=0)
-    pictures = []
-    for tokens in maps:
-        values = ((tokens.descriptors - mean) @ axes.T - low) / (high - low)
-        pictures.append((np.clip(values, 0, 1) * 255).astype(np.uint8).reshape(*tokens.grid, 3))
-    return pictures
+def coloured(*maps: FeatureMap) -> list[Image]:
+    """The three principal components of all tokens together as colours, as large as each map's photograph (BGR)."""
+    painted = zip(maps, principal_colours(maps, 0.0), strict=True)
+    return [np.asarray(_spread(colours, tokens)[..., ::-1]) for tokens, (colours, _) in painted]
 
 
-def similarity_map(a: Tokens, b: Tokens, result: StoredResult) -> tuple[tuple[int, int], Image]:
-    """The best inlier's place in a, and the similarity of its token to every token of b as colours [rows, cols, 3]."""
+def best_inlier(result: StoredResult) -> tuple[float, float]:
+    """Where the most similar match that the geometry keeps lies in a, pixels."""
     inliers = np.flatnonzero(np.asarray(result.verification.inliers)) if result.verification else np.array([0])
-    place = result.points_a_px[inliers[0]]
-    token = int(np.linalg.norm(a.centres_px - place, axis=1).argmin())
-    similarity = (b.descriptors @ a.descriptors[token]).reshape(b.grid)
-    low, high = np.percentile(similarity, 5), similarity.max()
-    grey = (np.clip((similarity - low) / (high - low), 0, 1) * 255).astype(np.uint8)
-    return (round(place[0]), round(place[1])), np.asarray(cv2.applyColorMap(grey, cv2.COLORMAP_VIRIDIS), np.uint8)
+    x, y = result.points_a_px[inliers[0]]
+    return float(x), float(y)
 
 
-def over(photograph: Image, small: Image, opacity: float = 0.85) -> Image:
-    """A small picture of tokens laid over its photograph, each token a square."""
-    large = cv2.resize(small, photograph.shape[1::-1], interpolation=cv2.INTER_NEAREST)
-    return np.asarray(cv2.addWeighted(large, opacity, photograph, 1 - opacity, 0), np.uint8)
+def similarity_map(a: FeatureMap, b: FeatureMap, point: tuple[float, float]) -> Image:
+    """How similar each token of b is to that of a at the point, as colours (BGR) as large as the photograph b."""
+    similarity = similarity_to(a, token_at(a, point), b)
+    real = similarity[on_photograph(b)]
+    low, high = np.percentile(real, _LOWEST_PERCENTILE), real.max()
+    grey = (np.clip((similarity - low) / max(high - low, 1e-6), 0, 1) * 255).astype(np.uint8)
+    return _spread(np.asarray(cv2.applyColorMap(grey, cv2.COLORMAP_VIRIDIS), np.uint8), b)
 
 
-def marked(photograph: Image, point: tuple[int, int]) -> Image:
+def _spread(small: Image, tokens: FeatureMap) -> Image:
+    return spread_over(small, tokens, Panel(0, 0, *tokens.image_size, tokens.image_size))
+
+
+def over(photograph: Image, tokens: Image, opacity: float = 0.85) -> Image:
+    """A picture of tokens laid over its photograph."""
+    return np.asarray(cv2.addWeighted(tokens, opacity, photograph, 1 - opacity, 0), np.uint8)
+
+
+def marked(photograph: Image, point: tuple[float, float]) -> Image:
     """The photograph with a cross at the point."""
     picture = photograph.copy()
+    middle = (round(point[0]), round(point[1]))
     for colour, thickness in (((0, 0, 0), 9), ((255, 255, 255), 4)):
-        cv2.drawMarker(picture, point, colour, cv2.MARKER_CROSS, 60, thickness)
+        cv2.drawMarker(picture, middle, colour, cv2.MARKER_CROSS, 60, thickness)
     return picture
 
 

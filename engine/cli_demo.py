@@ -13,7 +13,12 @@ class DemoOptions:
     """Options of `engine demo`."""
 
     out: str = option(
-        "demo", "-o", "--out", type=str, metavar="DIR", help="folder for photographs, results and pictures"
+        "demo",
+        "-o",
+        "--out",
+        type=str,
+        metavar="DIR",
+        help="folder for photographs, results and pictures, whatever EXPORT_ROOT says",
     )
     images: str | None = option(
         None,

@@ -143,7 +143,12 @@ class HelpFormatter(argparse.RawDescriptionHelpFormatter):
         if isinstance(action, argparse._SubParsersAction):
             # Under its own heading the list of commands needs no line that says COMMAND.
             return "".join(self._format_action(entry) for entry in action._get_subactions())
-        return super()._format_action(action)
+        # A word too long for its column, as a regular expression, is whole all the same, so that it can be copied.
+        lines = super()._format_action(action).splitlines(keepends=True)
+        return "".join(line if len(line) <= self._width + 1 else line.lstrip().rjust(self._width + 1) for line in lines)
+
+    def _split_lines(self, text: str, width: int) -> list[str]:
+        return textwrap.wrap(" ".join(text.split()), width, break_long_words=False, break_on_hyphens=False)
 
     def _format_args(self, action: argparse.Action, default_metavar: str) -> str:
         if action.nargs in ("+", "*"):

@@ -21,6 +21,9 @@ PACKAGES = (
     "torch",
     "onnx",
     "onnxscript",
+    "transformers",
+    "openvino",
+    "poselib",
 )
 """Distributions whose versions matter, in the order they are shown."""
 

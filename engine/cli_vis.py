@@ -67,8 +67,8 @@ class VisOptions:
         type=str,
         choices=MODES,
         help="what to draw, several in one picture: lines (matches), overlay (b warped onto a), checkerboard (both in "
-        "turn), heatmap (similarity of b's patches to one of a), pca (main components of the patches as colours); "
-        "default: lines",
+        "turn), heatmap (similarity of b's patches to one of a), pca (main components of the patches as colours) "
+        "(default: lines)",
     )
     point: tuple[float, float] | None = option(
         None,
@@ -93,7 +93,12 @@ class VisOptions:
         "else VIS_RANSAC, else the stored verification is drawn",
     )
     ransac_method: str | None = option(
-        None, "-m", "--ransac-method", type=str, metavar="NAME", help="verify again with this robust method"
+        None,
+        "-m",
+        "--ransac-method",
+        type=str,
+        metavar="NAME",
+        help="verify again with this robust method ('engine plugins' lists them)",
     )
     reproj_th: float | None = option(
         None,

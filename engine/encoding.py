@@ -24,7 +24,7 @@ MAX_TOKENS = 65536
 FAST, EXACT = "fast", "exact"
 DECODES = (FAST, EXACT)
 """How large JPEGs are decoded: at a half, a quarter or an eighth where that is still 1.5 times what is needed (on
-average within one grey level of the exact path), or always whole."""
+average within one grey level of the exact path, structures within a tenth of a pixel), or always whole."""
 
 
 def preprocessing_word(decode: str, resampling: str) -> str:
@@ -102,8 +102,8 @@ def _on_grid(
     tokens_needed = (target[0] // stride) * (target[1] // stride)
     if tokens_needed > MAX_TOKENS:
         raise ImageReadError(
-            f"{name}: {size[0]} x {size[1]} px at --image-size {image_size} would take {tokens_needed} tokens, "
-            f"more than {MAX_TOKENS}: crop it, or choose a smaller --image-size"
+            f"{name}: {size[0]} x {size[1]} px at an image size of {image_size} would take {tokens_needed} tokens, "
+            f"more than {MAX_TOKENS}: crop it, or choose a smaller image size"
         )
     return resize(decoded.pixels, target, decoded.extent, resampling)
 

@@ -28,7 +28,7 @@ FILES_KEPT = 4
 """Photographs from files kept with their pixels and feature maps: one is often matched with several others."""
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class MatchedPair:
     """What was found about two photographs. Pixels are original ones, the centre of the top-left pixel at (0, 0).
 
@@ -79,6 +79,12 @@ class MatchedPair:
             time_ms=result.time_ms,
             details=result,
         )
+
+    def __repr__(self) -> str:
+        """One line: counts, geometry and verdict, not the arrays."""
+        found = f"{len(self)} matches, {self.inlier_count} inliers"
+        geometry = self.details.verification.filter + ("" if self.matrix is not None else " not found")
+        return f"<MatchedPair: {found}, {geometry}{'' if self.verdict is None else f', {self.verdict}'}>"
 
     def __len__(self) -> int:
         """The number of matches."""

@@ -3,10 +3,9 @@
 Threads. One session runs one operator at a time and spreads it over all cores this process may use (not the machine's:
 a container or `taskset` may allow fewer). ONNX Runtime's threads by default spin while they wait for the next operator,
 and for a while after the run. That saves waking them, as long as nothing else wants the cores; but here other workers
-decode the next photographs and verify pairs meanwhile, and are starved by it. Measured on two busy cores (vits16, fp32,
-336 px, medians of 8 turns): 651 ms a run with spinning and 299 ms without, 258 and 166 ms of processor time; beside a
-thread that decodes, 866 and 465 ms, with 4.7 and 6.8 photographs decoded a second. Stopping only the spinning after a
-run (`session.force_spinning_stop`) changed nothing. So threads sleep.
+decode the next photographs and verify pairs meanwhile, and are starved by it: on busy cores both the runs and the
+decoding beside them are slower with spinning. Stopping only the spinning after a run (`session.force_spinning_stop`)
+leaves that within the run. So threads sleep.
 
 CUDA. `kSameAsRequested`: memory grows by what is asked for; the default doubles, and fails where the request itself
 would still fit, as photographs of mixed sizes make it do. `HEURISTIC`: cuDNN chooses convolutions (the ConvNeXt
@@ -119,18 +118,18 @@ def _require_arithmetic(path: Path, name: str) -> None:
     metadata = read_metadata(path)
     precision = metadata.get(contract.KEY_PRECISION)
     if name in NUMBERED and precision == "int8":
-        raise ProviderError(f"{path} computes in int8, which is for CPUs: take --precision bf16 on a GPU")
+        raise ProviderError(f"{path} computes in int8, which is for CPUs: take the precision bf16 on a GPU")
     if name == PROVIDERS["cpu"] and precision == "bf16":
         raise ProviderError(
-            f"{path} computes in bf16, for which ONNX Runtime has no matrix product on CPUs: take --precision fp32 or "
-            "int8 here, or run it on a GPU"
+            f"{path} computes in bf16, for which ONNX Runtime has no matrix product on CPUs: take the precision fp32 "
+            "or int8 here, or run it on a GPU"
         )
     if name == PROVIDERS["cpu"] and precision == "int8":
         flags, full_range = cpu_flags(), stored_quantisation(path, metadata).reduced_range is False
         if full_range and flags is not None and exact_byte_products(flags) is None:
             raise ProviderError(
                 f"{path} was made on a processor with VNNI, and 8-bit products of its full range saturate on this one, "
-                "which has none: export it again here, where the range will be reduced, or take --precision fp32"
+                "which has none: export it again here, where the range will be reduced, or take the precision fp32"
             )
 
 

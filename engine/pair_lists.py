@@ -15,6 +15,7 @@ from engine.keys import looks_like_selector
 from engine.pairs import PairIndexList, enumerate_pairs
 from engine.retrieval import nearest_pairs
 from engine.store.names import image_name
+from engine.suggest import did_you_mean
 
 ALL, CROSS_ALTITUDE, RETRIEVAL, SEQUENTIAL, FILE = "all", "cross-altitude", "retrieval", "sequential", "file"
 _PLAIN, _COUNTED = (ALL, CROSS_ALTITUDE), (RETRIEVAL, SEQUENTIAL)
@@ -57,9 +58,12 @@ class PairMode:
         if path.is_file():
             return cls(FILE, path=path)
         what = "is a folder" if path.is_dir() else "is neither a mode nor an existing file"
+        known = _COUNTED if colon else _PLAIN + _COUNTED
+        # Only what is written like a mode, and not like a path, was meant for one.
+        hint = did_you_mean(name, known) if re.fullmatch("[A-Za-z-]+", name) else ""
         raise UsageError(
-            f"--pairs {text} {what}: give {', '.join(_PLAIN)}, retrieval:K, sequential:N, or the path of a list of "
-            "pairs (two image names relative to IMG_ROOT on each line)"
+            f"--pairs {text} {what}.{hint} Give {', '.join(_PLAIN)}, retrieval:K, sequential:N, or the path of a list "
+            "of pairs (two image names relative to IMG_ROOT on each line)"
         )
 
     @property

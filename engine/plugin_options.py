@@ -4,7 +4,6 @@ Understood field types: int, float, bool, str, an Enum, a Literal, and any of th
 """
 
 import dataclasses
-import difflib
 import enum
 import math
 import types
@@ -15,6 +14,7 @@ from typing import Any, TypeVar
 
 from engine.errors import PluginError, UsageError
 from engine.hooks import FilterRecord, MatcherRecord
+from engine.suggest import did_you_mean
 
 T = TypeVar("T")
 
@@ -22,6 +22,7 @@ _METADATA_KEY = "dinov3_match.option"
 _TRUE = ("true", "yes", "on", "1")
 _FALSE = ("false", "no", "off", "0")
 _NONE = "none"
+_SEE = "See 'engine plugins'"
 _SIMPLE_TYPES: dict[type, str] = {int: "whole number", float: "number", bool: "true or false", str: "text"}
 
 
@@ -143,8 +144,7 @@ def parse_options(
         if name not in known and assignment in typed:
             raise UsageError(f"{where}: there is no such option")
         if name not in known:
-            near = difflib.get_close_matches(name, known, n=1)
-            hint = f" Did you mean '{near[0]}'?" if near else ""
+            hint = did_you_mean(name, known)
             raise UsageError(f"{where}: there is no option '{name}'.{hint} {_known(known)}")
         if name in values:
             raise UsageError(f"{where}: '{name}' is given twice; give it once")
@@ -195,7 +195,10 @@ def check_ransac_method(record: FilterRecord, options: Any) -> None:
     method = getattr(options, "ransac_method", None)
     if method is not None and method not in record.ransac_methods:
         supported = ", ".join(record.ransac_methods) or "none"
-        raise UsageError(f"the filter '{record.name}' does not support '{method}'. It supports: {supported}")
+        hint = did_you_mean(str(method), record.ransac_methods)
+        raise UsageError(
+            f"the filter '{record.name}' does not support '{method}'. It supports: {supported}.{hint} {_SEE}"
+        )
 
 
 def _fields(options_type: Any) -> tuple[_Field, ...]:
@@ -237,9 +240,8 @@ def _parse_value(entry: _Field, text: str, where: str) -> Any:
         for choice in entry.choices:
             if text == _shown(choice):
                 return choice
-        near = difflib.get_close_matches(text, [_shown(choice) for choice in entry.choices], n=1)
-        hint = f" Did you mean '{near[0]}'?" if near else ""
-        raise UsageError(f"{where}: {entry.name} must be {_range_text(entry)}.{hint}")
+        hint = did_you_mean(text, map(_shown, entry.choices))
+        raise UsageError(f"{where}: {entry.name} must be {_range_text(entry)}.{hint} {_SEE}")
     value = _convert(entry, text, where)
     problem = _range_problem(entry, value)
     if problem:

@@ -41,12 +41,12 @@ def parse_provider(requested: str) -> tuple[str, int | None]:
     full = {name.lower(): name for name in PROVIDERS.values()} | PROVIDERS | {"gpu": PROVIDERS["cuda"]}
     if given not in full:
         hint = did_you_mean(given, (AUTO, *PROVIDERS, *PROVIDERS.values()))
-        raise UsageError(f"--provider {requested}: there is none.{hint} Choose one of {AUTO}, {', '.join(PROVIDERS)}")
+        raise UsageError(f"provider {requested}: there is none.{hint} Choose one of {AUTO}, {', '.join(PROVIDERS)}")
     name = full[given]
     if not colon:
         return name, None
     if name not in NUMBERED or not (number.isascii() and number.isdecimal()):
-        raise UsageError(f"--provider {requested}: a device number is written as cuda:0, and only of cuda and tensorrt")
+        raise UsageError(f"provider {requested}: a device number is written as cuda:0, and only of cuda and tensorrt")
     return name, int(number)
 
 

@@ -42,9 +42,9 @@ class SearchPlan:
 
     def __post_init__(self) -> None:
         if self.rotations not in ROTATION_COUNTS:
-            raise UsageError(f"--rotations {self.rotations}: choose one of {', '.join(map(str, ROTATION_COUNTS))}")
+            raise UsageError(f"rotations {self.rotations}: choose one of {', '.join(map(str, ROTATION_COUNTS))}")
         if not self.scales or any(not 0.1 <= scale <= 10 for scale in self.scales):
-            raise UsageError(f"--scales {self.scales}: each must be 0.1 to 10")
+            raise UsageError(f"scales {self.scales}: each must be 0.1 to 10")
 
     @property
     def angles_deg(self) -> tuple[float, ...]:
@@ -169,7 +169,7 @@ def parse_scales(text: str) -> tuple[float, ...]:
     try:
         scales = tuple(float(word) for word in text.split(","))
     except ValueError:
-        raise UsageError(f"--scales '{text}': give auto, or numbers separated by commas, such as 1,0.5,2") from None
+        raise UsageError(f"scales '{text}': give auto, or numbers separated by commas, such as 1,0.5,2") from None
     return tuple(dict.fromkeys(scales))
 
 

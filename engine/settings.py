@@ -50,7 +50,7 @@ class Roots:
     embeds: Path
     matches: Path
     pictures: Path
-    repository: Path | None
+    repository: Path | None = None
 
 
 def load_roots(values: Mapping[str, str]) -> Roots:
@@ -64,26 +64,49 @@ def load_roots(values: Mapping[str, str]) -> Roots:
     Raises:
         UsageError: a path cannot be meant for this machine.
     """
+    found, errors = resolve_roots(values)
+    if errors:
+        raise errors[0]
+    return Roots(**found)
+
+
+def resolve_roots(values: Mapping[str, str]) -> tuple[dict[str, Path], list[UsageError]]:
+    """The folders as in `load_roots`, each on its own, by the names of `Roots`; and what is wrong with the others.
+
+    Folders below the export root are missing with it, unless they say for themselves where they are.
+    """
+    found: dict[str, Path] = {}
+    errors: list[UsageError] = []
     here = Path.cwd()
-    exports = _first(values, ("EXPORT_ROOT", "EXPORT_HOST"), here) or here / "exports"
-    return Roots(
-        images=_first(values, ("IMG_ROOT", "DATASET_HOST"), here) or here / "data",
-        weights=_first(values, ("WEIGHTS_ROOT", "WEIGHTS_HOST"), here) or here / "weights",
-        graphs=_first(values, ("GRAPH_ROOT",), here) or exports / "dinov3_graphs",
-        exports=exports,
-        embeds=_first(values, ("EMBED_ROOT",), exports) or exports / "dinov3_embeds",
-        matches=_first(values, ("MATCH_ROOT",), exports) or exports / "pair_match",
-        pictures=_first(values, ("VIS_ROOT",), exports) or exports / "pair_viz",
-        repository=_first(values, ("REPO_DIR", "CODE_HOST"), here),
-    )
+
+    def resolve(root: str, variables: tuple[str, ...], base: Path | None, default: Path | None) -> None:
+        try:
+            given = _given(values, variables)
+        except UsageError as error:
+            errors.append(error)
+            return
+        path = default if given is None else given if base is None else base / given
+        if path is not None and path.is_absolute():
+            found[root] = path
+
+    resolve("images", ("IMG_ROOT", "DATASET_HOST"), here, here / "data")
+    resolve("weights", ("WEIGHTS_ROOT", "WEIGHTS_HOST"), here, here / "weights")
+    resolve("exports", ("EXPORT_ROOT", "EXPORT_HOST"), here, here / "exports")
+    exports = found.get("exports")
+    resolve("graphs", ("GRAPH_ROOT",), here, exports and exports / "dinov3_graphs")
+    resolve("embeds", ("EMBED_ROOT",), exports, exports and exports / "dinov3_embeds")
+    resolve("matches", ("MATCH_ROOT",), exports, exports and exports / "pair_match")
+    resolve("pictures", ("VIS_ROOT",), exports, exports and exports / "pair_viz")
+    resolve("repository", ("REPO_DIR", "CODE_HOST"), here, None)
+    return found, errors
 
 
-def _first(values: Mapping[str, str], names: tuple[str, ...], base: Path) -> Path | None:
-    """The path that the first of `names` with a value gives, below `base` where relative; None when none has one."""
+def _given(values: Mapping[str, str], names: tuple[str, ...]) -> Path | None:
+    """The path that the first of `names` with a value gives; None when none has one."""
     for name in names:
         text = values.get(name, "").strip()
         if text:
-            return base / _local_path(name, text)
+            return _local_path(name, text)
     return None
 
 

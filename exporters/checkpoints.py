@@ -101,9 +101,11 @@ def judge_checkpoint(
     else:
         status = CheckpointStatus.MISMATCH
     if status is CheckpointStatus.MISMATCH and not unofficial:
+        named = own[1].lower() if own else None
+        other = "" if named is None else ", as in its name" if named == backbone.sha256_prefix else f" or {named}"
         raise CheckpointError(
             f"{path} is truncated or altered: its SHA-256 begins with {sha256[:8]}, expected "
-            f"{backbone.sha256_prefix}{f' or {own[1].lower()}, as in its name' if own else ''}. "
+            f"{backbone.sha256_prefix}{other}. "
             "Download it again, or pass --unofficial if the file is meant to differ"
         )
     return Checkpoint(path, sha256, status)

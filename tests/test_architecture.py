@@ -1,10 +1,12 @@
 """The import rules: who may import whom, read from the sources and tried in a fresh interpreter."""
 
 import ast
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import pairwise, product
 from pathlib import Path
 
 import pytest
@@ -209,3 +211,43 @@ for module in plugins.BUILTINS:
 def test_importing_the_public_face_is_quick_to_load() -> None:
     loaded = run("import sys, engine, models.catalogue\nprint(*{name.split('.')[0] for name in sys.modules})").split()
     assert not {"cv2", "h5py", "onnxruntime", "torch"} & set(loaded)
+
+
+def edges_of_commands() -> set[tuple[str, str]]:
+    """Arrows of the diagram of commands in docs/architecture.md, as modules of the program."""
+    page = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
+    start = page.index("## What each command calls")
+    diagram = page[page.index("graph LR\n", start) : page.index("```\n", page.index("graph LR\n", start))]
+    labels = dict(re.findall(r"(\w+)\[([\w.]+)\]", diagram))
+
+    def modules(text: str) -> list[str]:
+        names = [re.sub(r"\[.*", "", name.strip()) for name in text.split("&")]
+        full = [labels.get(name, name) for name in names]
+        return [name if name.split(".")[0] in PACKAGES else f"engine.{name}" for name in full]
+
+    found = set()
+    for line in diagram.splitlines()[1:]:
+        for before, after in pairwise(line.split("-->")):
+            found |= set(product(modules(before), modules(after)))
+    return found
+
+
+def test_arrows_in_the_diagram_of_commands_are_imports() -> None:
+    packages = {"engine.drawing", "engine.report"}
+    imported = {(entry.source, entry.target) for entry in IMPORTS}
+    imported |= {(source, target.rpartition(".")[0]) for source, target in imported if target.startswith("engine.")}
+    arrows = edges_of_commands()
+    assert {target for _, target in arrows} - packages <= set(MODULES)
+    assert sorted(arrows - imported) == []
+
+
+def test_every_command_stands_in_the_diagram() -> None:
+    from engine.cli import COMMANDS
+
+    called = {target for source, target in edges_of_commands() if source == "engine.cli"}
+    lacking = {
+        command.name
+        for command in COMMANDS
+        if not called & {f"engine.cli_{command.name}", f"engine.cli_{command.name}_tools"}
+    }
+    assert lacking == set()

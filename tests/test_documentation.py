@@ -20,6 +20,7 @@ from docs import options as options_page
 from engine.cli import COMMANDS, build_parser
 from engine.cli import main as engine_main
 from engine.hooks import FilterRecord, Hooks, MatcherRecord, RuntimeRecord
+from engine.naming import DEFAULT_REGEX
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), ROOT / "models" / "bundled" / "MODEL_CARD.md"])
@@ -120,6 +121,20 @@ def test_every_command_and_option_stands_on_the_page_of_options() -> None:
     for name, parser in parsers.items():
         wanted = {word for action in parser.own_actions() for word in action.option_strings}
         assert wanted == {word for word in re.findall(r"`(-[\w-]+)`", sections[name]) if word in wanted}, name
+
+
+def test_defaults_on_the_page_of_options_are_whole() -> None:
+    page = (ROOT / "docs" / "options.md").read_text("utf-8")
+    rows = [re.split(r" (?<!\\)\| ", line.strip("| ")) for line in page.splitlines() if line.startswith("| `-")]
+    assert len(rows) > 100
+    assert [row for row in rows if row[2].count("(") != row[2].count(")") or "default: " in row[3]] == []
+    by_name = {row[0]: row for row in rows}
+    every = by_name["`--json-every`"]
+    assert every[2] == "`all, in runs of more than 10000 pairs about 10000`"
+    assert every[3] == "write every N-th pair's JSON file; the HDF5 store always has all"
+    assert by_name["`--mode`"][1].endswith("`pca`, several")
+    assert by_name["`--mode`"][2] == "`lines`"
+    assert by_name["`--regex`"][2] == f"`{DEFAULT_REGEX}`"
 
 
 def environment_names() -> set[str]:
@@ -274,6 +289,19 @@ def test_the_runnable_blocks_of_a_page_run_in_their_order(path: Path, workplace:
         assert found, f"nothing to run in\n{block.body}"
         for command in found:
             assert engine_main(command) == 0, command
+
+
+def test_the_notebook_runs_from_its_first_cell_to_its_last(workplace: Path) -> None:
+    notebook = ROOT / "docs" / "example_notebook.py"
+    assert notebook.read_text("utf-8").count("\n# %% ") >= 8
+    assert f"({notebook.name})" in (ROOT / "docs" / "library.md").read_text("utf-8")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("IMG_ROOT", "data")
+        done = python([str(notebook)], workplace, ROOT)
+    assert done.returncode == 0, done.stderr
+    assert "a against itself, turned: 90.0 degrees" in done.stdout
+    assert re.findall(r"_000(\d)\.jpg: (?:same|other) place", done.stdout) == ["1", "2"]
+    assert (workplace / "overlay.jpg").is_file()
 
 
 def test_file_formats_are_shown_with_readers() -> None:

@@ -14,18 +14,33 @@ def bash_script(commands: Commands) -> str:
     cases = "\n".join(_bash_case(name, command) for name, command in commands.items())
     return f"""# Completion of 'engine' for bash. In ~/.bashrc: source <(engine completion bash)
 _engine() {{
-    local word="${{COMP_WORDS[COMP_CWORD]}}" before="${{COMP_WORDS[COMP_CWORD-1]}}"
-    local command="" at option="" words=""
+    local -a typed
+    local last=0 at part word before command="" option="" words="" prefix="" breaks="" cut
+    local rest="${{COMP_LINE:0:COMP_POINT}}"
+    # Bash takes the colon of ID:ALT.FRAME and the = of --option=value for ends of words: they are put together again.
+    for ((at = 0; at <= COMP_CWORD; at++)); do
+        part="${{COMP_WORDS[at]}}"
+        case "$rest" in
+            [[:space:]]*) [ $at -gt 0 ] && last=$((last + 1)); typed[last]="$part" ;;
+            *) case "${{typed[last]:-}}|$part" in
+                *[:=]"|"* | *"|"[:=]*) typed[last]="${{typed[last]:-}}$part" ;;
+                *) [ $at -gt 0 ] && last=$((last + 1)); typed[last]="$part" ;;
+            esac ;;
+        esac
+        rest="${{rest#*"$part"}}"
+    done
+    word="${{typed[last]}}" before="${{typed[last > 0 ? last - 1 : 0]}}"
     COMPREPLY=()
-    for ((at = 1; at < COMP_CWORD; at++)); do
-        case "${{COMP_WORDS[at]}}" in
-            {"|".join(commands)}) command="${{COMP_WORDS[at]}}"; break ;;
+    for ((at = 1; at < last; at++)); do
+        case "${{typed[at]}}" in
+            {"|".join(commands)}) command="${{typed[at]}}"; break ;;
         esac
     done
     # Of options with several values, the last option before the word counts.
-    for ((at = COMP_CWORD - 1; at > 0; at--)); do
-        case "${{COMP_WORDS[at]}}" in -*) option="${{COMP_WORDS[at]}}"; break ;; esac
+    for ((at = last - 1; at > 0; at--)); do
+        case "${{typed[at]}}" in -*) option="${{typed[at]}}"; break ;; esac
     done
+    case "$word" in --*=*) prefix="${{word%%=*}}=" option="${{word%%=*}}" before="$option" word="${{word#*=}}" ;; esac
     case "$command" in
         "") words="{" ".join(commands)} --help --version" ;;
 {cases}
@@ -37,6 +52,14 @@ _engine() {{
         *) COMPREPLY=($(compgen -W "$words" -- "$word")) ;;
     esac
     [ -n "${{COMPREPLY[0]:-}}" ] || COMPREPLY=()
+    # Only what follows the last break is replaced on the line.
+    for at in : =; do case "$COMP_WORDBREAKS" in *"$at"*) breaks="$breaks$at" ;; esac; done
+    cut="$prefix$word"
+    [ -n "$breaks" ] && cut="${{cut%"${{cut##*[$breaks]}}"}}" || cut=""
+    for ((at = 0; at < ${{#COMPREPLY[@]}}; at++)); do
+        part="$prefix${{COMPREPLY[at]}}"
+        COMPREPLY[at]="${{part#"$cut"}}"
+    done
 }}
 complete -o filenames -o bashdefault -F _engine engine
 """

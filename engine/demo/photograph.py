@@ -110,6 +110,11 @@ def aim(frame: int, rng: np.random.Generator, size: tuple[int, int] = PHOTO_SIZE
     return Shot(a_to_scene, b_to_scene)
 
 
+def aim_all(seed: int, size: tuple[int, int] = PHOTO_SIZE, frames: int = FRAMES) -> list[Shot]:
+    """Where the photographs of a scene look, from the topmost part down. Arguments as `make_data_set`."""
+    return [aim(frame, np.random.default_rng([seed, 20, frame]), size) for frame in range(frames)]
+
+
 def _view(centre: Matrix, angle_deg: float, scene_px: float, tilt: Matrix, size: tuple[int, int]) -> Matrix:
     """Map from pixels of a photograph to the scene: its middle to `centre`, `scene_px` scene pixels a pixel there.
 
@@ -138,7 +143,7 @@ def make_data_set(
     """
     scene_size = (CELL[0] * size[0] // PHOTO_SIZE[0], CELL[1] * size[0] // PHOTO_SIZE[0] * frames)
     scene = draw_scene(scene_size, seed)
-    shots = [aim(frame, np.random.default_rng([seed, 20, frame]), size) for frame in range(frames)]
+    shots = aim_all(seed, size, frames)
     for number, flight in enumerate((FLIGHT_A, FLIGHT_B)):
         rendered = scene.render(flight.season)
         for frame, shot in enumerate(shots, start=1):

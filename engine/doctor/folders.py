@@ -3,31 +3,43 @@
 import os
 import shutil
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
 
 from engine.doctor.finding import Finding, Status, ok, problem, warning
-from engine.settings import Roots
 from engine.store.atomic import write_error
 
 LITTLE_BYTES = 5 * 10**9
 TOO_LITTLE_BYTES = 10**8
 
 
-def check_folders(roots: Roots) -> list[Finding]:
-    """A finding for each folder that is written to, and one for the disk's free space of each."""
-    written = {
-        "EXPORT_ROOT": roots.exports,
-        "GRAPH_ROOT": roots.graphs,
-        "EMBED_ROOT": roots.embeds,
-        "MATCH_ROOT": roots.matches,
-        "VIS_ROOT": roots.pictures,
-    }
+WRITTEN = {
+    "EXPORT_ROOT": "exports",
+    "GRAPH_ROOT": "graphs",
+    "EMBED_ROOT": "embeds",
+    "MATCH_ROOT": "matches",
+    "VIS_ROOT": "pictures",
+}
+"""Variables of the folders that are written to, and their names in `Roots`."""
+
+
+def check_folders(roots: Mapping[str, Path]) -> list[Finding]:
+    """A finding for each folder that is written to, and one for the disk's free space of each.
+
+    Args:
+        roots: the folders that are known, by their names in `Roots`.
+    """
+    written = {variable: roots[root] for variable, root in WRITTEN.items() if root in roots}
     findings = {name: check_writable(name, folder) for name, folder in written.items()}
     # One line for the export folder and the good ones below it; a bad one has a line of its own.
+    exports = written.get("EXPORT_ROOT")
     below = [
         name
         for name, folder in written.items()
-        if name != "EXPORT_ROOT" and folder.is_relative_to(roots.exports) and findings[name].status is Status.OK
+        if name != "EXPORT_ROOT"
+        and exports is not None
+        and folder.is_relative_to(exports)
+        and findings[name].status is Status.OK
     ]
     if below and findings["EXPORT_ROOT"].status is Status.OK:
         whole = f"{findings['EXPORT_ROOT'].text}; so can {', '.join(below)} below it"

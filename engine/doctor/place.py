@@ -12,7 +12,7 @@ from engine.doctor.dotenv_traps import dotenv_traps
 from engine.doctor.finding import Finding, ok, problem, warning
 from engine.dotenv import read_dotenv
 from engine.errors import UsageError
-from engine.settings import Roots, load_roots
+from engine.settings import resolve_roots
 
 _WSL_DRIVE = re.compile(r"/mnt/[a-z](/|$)")
 
@@ -46,24 +46,23 @@ def read_settings(folder: Path, environ: Mapping[str, str]) -> tuple[dict[str, s
     return {**values, **environ}, findings or [ok(".env", f"{path}, {len(values)} values")]
 
 
-def read_roots(values: Mapping[str, str]) -> tuple[Roots | None, list[Finding]]:
-    """The folders, or what is wrong with a path; and folders that work but slowly."""
-    try:
-        roots = load_roots(values)
-    except UsageError as error:
-        said, _, advice = str(error).partition(". ")
-        return None, [problem("paths", said, advice or "write the full path")]
+def read_roots(values: Mapping[str, str]) -> tuple[dict[str, Path], list[Finding]]:
+    """The folders by the names of `Roots`, what is wrong with paths, and folders that work but slowly."""
+    roots, errors = resolve_roots(values)
+    findings = []
+    for said, _, advice in (str(error).partition(". ") for error in errors):
+        findings.append(problem("paths", said, advice or "write the full path"))
     slow = [
         name
-        for name, folder in (("IMG_ROOT", roots.images), ("EXPORT_ROOT", roots.exports))
-        if is_wsl() and _WSL_DRIVE.match(folder.as_posix())
+        for name, root in (("IMG_ROOT", "images"), ("EXPORT_ROOT", "exports"))
+        if root in roots and is_wsl() and _WSL_DRIVE.match(roots[root].as_posix())
     ]
     if slow:
-        return roots, [
+        findings.append(
             warning(
                 "paths",
                 f"{' and '.join(slow)} on a Windows drive, which WSL reads several times more slowly",
                 "for large data sets, copy them below your home folder in WSL",
             )
-        ]
-    return roots, []
+        )
+    return roots, findings

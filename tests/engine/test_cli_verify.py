@@ -205,7 +205,7 @@ def test_graphs_of_a_precision_run_and_bf16_says_why_it_does_not(
     assert main([*run, "int8"]) == 0, "the graph is exported first"
     assert "vitt16-int8.onnx on CPUExecutionProvider" in capsys.readouterr().out
     assert main([*run, "bf16", "--provider", "cpu"]) == 1
-    assert "take --precision fp32 or int8 here" in capsys.readouterr().err
+    assert "take the precision fp32 or int8 here" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

@@ -55,6 +55,15 @@ def test_arrays_are_matched_and_the_shift_is_found(tiny_graph, views):
         found.matrix = None
 
 
+def test_a_pair_is_shown_in_a_line(tiny_graph, views):
+    with small(tiny_graph) as matcher:
+        found = matcher.match(*views)
+    shown = repr(found)
+    assert shown.startswith(f"<MatchedPair: {len(found)} matches, {found.inlier_count} inliers, homography")
+    assert len(shown) < 120
+    assert "\n" not in shown
+
+
 def test_files_and_arrays_give_the_same(tiny_graph, views, tmp_path):
     paths = [write_photograph(tmp_path / f"{name}.png", pixels) for name, pixels in zip("ab", views, strict=True)]
     with small(tiny_graph) as matcher:
@@ -177,20 +186,21 @@ def test_bad_files_are_named(tiny_graph, views, tmp_path):
         ({"filter": "homografy"}, "Did you mean 'homography'"),
         ({"filter_options": {"reproj": 3}}, "there is no option 'reproj'"),
         ({"matcher_options": {"k": "many"}}, "matcher mutual_knn: k=many"),
-        ({"rotations": 5}, "choose one of 1, 4, 8, 12"),
-        ({"scales": "big"}, "--scales 'big'"),
+        ({"rotations": 5}, "rotations 5: choose one of 1, 4, 8, 12"),
+        ({"scales": "big"}, "scales 'big'"),
         ({"refine": "fine"}, "refine='fine': choose one of none, "),
         ({"decode": "slow"}, "decode='slow': choose one of fast, exact"),
         ({"min_inliers": -1}, "min_inliers=-1"),
         ({"reproj_unit": "metres"}, "reproj_unit='metres'"),
         ({"image_size": 2}, "image_size=2 is outside 16 to 16384"),
         ({"match_threshold": float("nan")}, "match_threshold=nan is outside -1 to 1"),
-        ({"provider": "gpus"}, "--provider gpus"),
+        ({"provider": "gpus"}, "provider gpus"),
     ],
 )
 def test_wrong_values_are_refused_before_the_graph_is_opened(tiny_graph, options, message):
-    with pytest.raises(UsageError, match=re.escape(message)):
+    with pytest.raises(UsageError, match=re.escape(message)) as raised:
         small(tiny_graph, **options)
+    assert not re.search(r"(^|\s)--?[a-z]", str(raised.value)), "options of the command line mean nothing in Python"
 
 
 def test_missing_graphs_are_explained(tmp_path, monkeypatch):

@@ -81,6 +81,16 @@ def test_a_missing_checkpoint_names_what_was_expected_and_what_is_like_it(tmp_pa
         find_checkpoint(BACKBONES["vits16"], tmp_path)
 
 
+def test_a_missing_checkpoint_names_the_files_that_were_renamed_and_where_weights_come_from(tmp_path: Path) -> None:
+    with pytest.raises(CheckpointError, match=r"\. Ask Meta for the weights: https://ai\.meta\.com/"):
+        find_checkpoint(BACKBONES["vitl16"], tmp_path)
+    touch(tmp_path / "some" / "large.pth")
+    touch(tmp_path / OFFICIAL_NAME)
+    with pytest.raises(CheckpointError) as raised:
+        find_checkpoint(BACKBONES["vitl16"], tmp_path)
+    assert "There is large.pth, which is no name of a checkpoint: rename the right file, or ask" in str(raised.value)
+
+
 def test_a_missing_root_is_named(tmp_path: Path) -> None:
     with pytest.raises(CheckpointError, match=r"nowhere does not exist; set WEIGHTS_ROOT"):
         find_checkpoint(BACKBONES["vits16"], tmp_path / "nowhere")
@@ -109,6 +119,12 @@ def test_official_own_and_mismatch(tmp_path: Path) -> None:
     with pytest.raises(CheckpointError, match=r"any\.pth is truncated or altered.*Download it again.*--unofficial"):
         judge_checkpoint(TINY, tmp_path / "any.pth")
     assert judge_checkpoint(TINY, tmp_path / "any.pth", unofficial=True).status is CheckpointStatus.MISMATCH
+
+
+def test_a_truncated_official_file_is_told_its_hash_once(tmp_path: Path) -> None:
+    path = touch(tmp_path / OFFICIAL_NAME)
+    with pytest.raises(CheckpointError, match=r"expected 08c60483, as in its name\. Download"):
+        judge_checkpoint(BACKBONES["vits16"], path)
 
 
 def test_hashing_reports_progress(tmp_path: Path) -> None:

@@ -1,6 +1,8 @@
 """Completion in the shells themselves, where they are installed: what follows a line typed so far."""
 
+import os
 import re
+import select
 import shutil
 import subprocess
 from pathlib import Path
@@ -37,7 +39,8 @@ def run(shell: list[str], text: str, folder: Path) -> str:
 def bash_words(commands, line: str, folder: Path) -> set[str]:
     words = " ".join(f"'{word}'" for word in line.split(" "))
     ask = (
-        f"COMP_WORDS=({words}); COMP_CWORD=$((${{#COMP_WORDS[@]}} - 1)); _engine; printf '%s\\n' \"${{COMPREPLY[@]}}\""
+        f"COMP_WORDS=({words}); COMP_CWORD=$((${{#COMP_WORDS[@]}} - 1)); COMP_LINE='{line}'; "
+        "COMP_POINT=${#COMP_LINE}; _engine; printf '%s\\n' \"${COMPREPLY[@]}\""
     )
     images = "engine() { echo 400; echo 400.0001; echo 200; }"
     return set(run(["bash", "--norc"], f"{images}\n{bash_script(commands)}\n{ask}\n", folder).split())
@@ -76,6 +79,69 @@ def test_bash_offers_every_command_and_every_option(commands, tmp_path: Path) ->
     assert {command.name for command in COMMANDS} <= bash_words(commands, "engine ", tmp_path)
     for name, parser in build_parser()[1].items():
         assert bash_words(commands, f"engine {name} -", tmp_path) == set(parser.option_strings()), name
+
+
+_BASH = """engine() {
+    if [ "$1 $2" = "completion images" ]; then printf '%s\\n' 250101:400.0001 250102:200.0001 200.0002; return; fi
+    printf '<%s>' "$@"; echo "<END"">"
+}
+PS1='<RE''ADY>'; bind 'set bell-style none'; bind 'set enable-bracketed-paste off'
+"""
+
+
+@needs("bash")
+@pytest.mark.skipif(os.name == "nt", reason="there are no terminals of this kind")
+@pytest.mark.parametrize(
+    ("line", "completed"),
+    [
+        ("engine match -a 250101:4", "<match><-a><250101:400.0001>"),
+        ("engine match -a 250102:", "<match><-a><250102:200.0001>"),
+        ("engine match -a 250101:400.0001 -b 200", "<match><-a><250101:400.0001><-b><200.0002>"),
+        ("engine match --matcher=mu", "<match><--matcher=mutual_knn>"),
+        ("engine match --image-a=250101:4", "<match><--image-a=250101:400.0001>"),
+        ("engine match --images=pi", "<match><--images=pictures/>"),
+        ("engine match --images=pictures --matcher mu", "<match><--images=pictures><--matcher><mutual_knn>"),
+        ("engine convert --to col", "<convert><--to><colmap>"),
+        ("engine match --matcher=no_such", "<match><--matcher=no_such>"),
+    ],
+)
+def test_bash_at_a_terminal(commands, tmp_path: Path, line: str, completed: str) -> None:
+    """Keys pressed in a real, interactive bash: only there are words broken at colons and equal signs."""
+    (tmp_path / "pictures").mkdir()
+    (tmp_path / "script").write_text(_BASH + bash_script(commands), "utf-8")
+    printed = typed_at_a_terminal(["bash", "--norc", "-i"], ["source ./script", f"{line}\t"], tmp_path)
+    assert re.findall(r"(<\w+>\S*)<END>", printed) == [completed], printed
+
+
+def typed_at_a_terminal(shell: list[str], lines: list[str], folder: Path) -> str:
+    """What a shell prints while these lines are typed, each once it is ready for it."""
+    import pty
+
+    keyboard, terminal = pty.openpty()
+    environment = {**os.environ, "PS1": "<READY>", "TERM": "dumb", "HISTFILE": ""}
+    process = subprocess.Popen(
+        shell, cwd=folder, stdin=terminal, stdout=terminal, stderr=terminal, env=environment, start_new_session=True
+    )
+    os.close(terminal)
+    printed = ""
+    try:
+        for line in [*lines, "exit"]:
+            seen = len(printed)
+            while "<READY>" not in printed[seen:]:
+                printed += read_from(keyboard)
+            os.write(keyboard, f"{line}\n".encode())
+        process.wait(60)
+        return printed
+    finally:
+        process.kill()
+        process.wait()
+        os.close(keyboard)
+
+
+def read_from(keyboard: int) -> str:
+    ready, _, _ = select.select([keyboard], [], [], 60)
+    assert ready, "the shell says nothing"
+    return os.read(keyboard, 65536).decode("utf-8", "replace")
 
 
 def fish_words(commands, line: str, folder: Path) -> set[str]:

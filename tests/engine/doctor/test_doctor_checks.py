@@ -3,21 +3,25 @@
 import hashlib
 import json
 import subprocess
+import zipfile
 from pathlib import Path
 
 import pytest
 from conftest import write_tiny_graph
 
 from engine.doctor import gpu, libraries, packages, sessions
+from engine.doctor.checks import check_plugins
 from engine.doctor.dotenv_traps import dotenv_traps
 from engine.doctor.finding import Finding, Section, Status, ok, problem, warning, worst
 from engine.doctor.folders import judge_space
 from engine.doctor.page import conclusion, section_text, verdict
 from engine.doctor.place import is_wsl
 from engine.doctor.trial import placed_operators
-from engine.doctor.weights import check_checkpoints, check_graphs
-from engine.settings import load_roots
+from engine.doctor.weights import check_checkpoints, check_graphs, check_names
+from engine.errors import PluginError
+from engine.plugin_registry import load_registry
 from models.catalogue import BACKBONES
+from plugins import BUILTINS
 
 CUDA, CPU = "CUDAExecutionProvider", "CPUExecutionProvider"
 
@@ -212,10 +216,6 @@ def test_free_space(free_bytes: int, status: str) -> None:
     assert judge_space(Path("/"), free_bytes).status == status
 
 
-def _roots(tmp_path: Path):
-    return load_roots({"WEIGHTS_ROOT": str(tmp_path / "w"), "GRAPH_ROOT": str(tmp_path / "g")})
-
-
 def _checkpoint(tmp_path: Path, alias: str, digits: str, content: bytes) -> Path:
     path = tmp_path / "w" / f"{BACKBONES[alias].checkpoint_stem}-{digits}.pth"
     path.parent.mkdir(exist_ok=True)
@@ -228,7 +228,7 @@ def test_checkpoints_with_right_own_and_wrong_hashes(tmp_path: Path) -> None:
     own = hashlib.sha256(content).hexdigest()[:8]
     _checkpoint(tmp_path, "vits16", own, content)
     wrong = _checkpoint(tmp_path, "vitb16", BACKBONES["vitb16"].sha256_prefix, b"cut off")
-    good, bad = check_checkpoints(_roots(tmp_path), full=False)
+    good, bad = check_checkpoints(tmp_path / "w", tmp_path / "g", full=False)
     assert (good.status, good.text) == (Status.OK, "vits16: own weights, hash as in the name")
     assert bad.status is Status.PROBLEM
     assert str(wrong) in bad.text
@@ -240,9 +240,9 @@ def test_large_checkpoints_are_read_only_when_asked(tmp_path: Path, monkeypatch:
 
     monkeypatch.setattr(weights, "READ_AT_ONCE_BYTES", 3)
     _checkpoint(tmp_path, "vitb16", BACKBONES["vitb16"].sha256_prefix, b"cut off")
-    [unread] = check_checkpoints(_roots(tmp_path), full=False)
+    [unread] = check_checkpoints(tmp_path / "w", tmp_path / "g", full=False)
     assert unread.text == "vitb16: hash not read yet (--full reads it)"
-    [read] = check_checkpoints(_roots(tmp_path), full=True)
+    [read] = check_checkpoints(tmp_path / "w", tmp_path / "g", full=True)
     assert read.status is Status.PROBLEM
 
 
@@ -252,12 +252,44 @@ def test_graphs_verified_never_verified_and_damaged(tmp_path: Path) -> None:
     write_tiny_graph(tmp_path / "g" / "vits16-fp32.onnx", **{"dinov3_match.verification": figures})
     write_tiny_graph(tmp_path / "g" / "vitb16-fp32.onnx", "vitb16")
     (tmp_path / "g" / "vitl16-fp32.onnx").write_bytes(b"\x08")
-    found = check_graphs(tmp_path / "g", full=False)
+    found = check_graphs(tmp_path / "g", False, load_registry(BUILTINS))
     assert [(entry.status.value, entry.text.split(" ")[0]) for entry in found] == [
         ("ok", "verified:"),
         ("problem", "vitl16-fp32.onnx"),
         ("warning", "never"),
     ]
+
+
+def test_graphs_of_every_runtime_are_seen(tmp_path: Path) -> None:
+    graph = tmp_path / "vits16-fp32.torchscript"
+    with zipfile.ZipFile(graph, "w") as archive:
+        archive.writestr("vits16-fp32/extra/dinov3_match.json", "{}")
+    found = check_graphs(tmp_path, False, load_registry(BUILTINS))
+    assert [entry.name for entry in found] == ["graph"]
+    assert graph.name in found[0].text
+
+
+def test_renamed_checkpoints_are_told_with_the_names_they_may_have_had(tmp_path: Path) -> None:
+    official = BACKBONES["vits16"].checkpoint_name
+    for name in ("dinov3_vitl16.pth", official.replace(".pth", " (1).pth"), "mine.pth", official):
+        (tmp_path / name).touch()
+    [found] = check_names(tmp_path)
+    assert found.status is Status.WARNING
+    of_vitl16 = f"{BACKBONES['vitl16'].checkpoint_name} or {BACKBONES['vitl16sat'].checkpoint_name}"
+    assert f"dinov3_vitl16.pth ({of_vitl16}?)" in found.text
+    assert f"(1).pth ({official}?)" in found.text
+    assert found.text.endswith("mine.pth")
+    (tmp_path / "mine.pth").rename(tmp_path / "mine.txt")
+    assert "mine" not in check_names(tmp_path)[0].text
+
+
+def test_plugins_that_cannot_be_loaded_do_not_end_the_page() -> None:
+    def fail():
+        raise PluginError("two matchers are called 'mine'")
+
+    registry, [found] = check_plugins(fail)
+    assert (found.status, found.text) == (Status.PROBLEM, "two matchers are called 'mine'")
+    assert not registry.runtimes
 
 
 def test_the_page_wraps_words_but_neither_paths_nor_commands() -> None:

@@ -84,6 +84,22 @@ def test_a_windows_path_on_another_system(doctor, monkeypatch) -> None:
     assert "/mnt/d/drone/weights" in checks(ran)["paths"]["advice"]
 
 
+@pytest.mark.skipif(os.name == "nt", reason="such paths are right there")
+def test_one_bad_path_hides_no_other_fault(doctor, tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.setenv("IMG_ROOT", "D:\\photos")
+    monkeypatch.setenv("EXPORT_ROOT", "E:\\exports")
+    monkeypatch.setenv("WEIGHTS_ROOT", str(tmp_path / "no weights"))
+    monkeypatch.setenv("MATCH_ROOT", str(tmp_path / "matches"))
+    ran = doctor("--json")
+    assert ran.code == 1
+    said = json.loads(ran.out)["checks"]
+    paths = [entry["text"] for entry in said if entry["name"] == "paths"]
+    assert [text.split()[0] for text in paths] == ["IMG_ROOT", "EXPORT_ROOT"]
+    assert str(tmp_path / "no weights") in checks(ran)["checkpoints"]["text"]
+    assert checks(ran)["MATCH_ROOT"]["status"] == "ok"
+    assert "VIS_ROOT" not in checks(ran)
+
+
 def test_folders_that_are_missing(doctor, tmp_path: Path, monkeypatch) -> None:
     monkeypatch.setenv("WEIGHTS_ROOT", str(tmp_path / "no weights"))
     monkeypatch.setenv("IMG_ROOT", str(tmp_path / "no photographs"))
