@@ -28,7 +28,7 @@ from engine.store.matches_h5 import MatchStore
 from engine.store.result_json import existing_digest, read_result
 
 LONGEST_S = 20.0
-"""No single input may take longer, on the slowest machine."""
+"""No single input may take longer, in time of the processor: other work on the machine decides nothing."""
 
 many = pytest.mark.parametrize("count", [200, pytest.param(4000, marks=pytest.mark.slow)])
 quietly = settings(deadline=None, suppress_health_check=list(HealthCheck), derandomize=True)
@@ -55,9 +55,9 @@ def damaged(data: bytes, rng: random.Random) -> bytes:
 
 @contextlib.contextmanager
 def soon(what: object) -> Iterator[None]:
-    started = time.monotonic()
+    started = time.process_time()
     yield
-    assert time.monotonic() - started < LONGEST_S, what
+    assert time.process_time() - started < LONGEST_S, what
 
 
 @pytest.fixture(scope="module")
