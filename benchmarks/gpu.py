@@ -32,11 +32,16 @@ from models.contract import INPUT_IMAGE, OUTPUT_GLOBAL_DESCRIPTOR, OUTPUT_PATCH_
 
 CUDA = "CUDAExecutionProvider"
 SIDE_PX, BATCH, REPEATS = 336, 8, 10
+SIXTEEN_BITS = ("bf16", "fp16")
+"""Precisions that are for GPUs alone."""
 
 
 @dataclass(frozen=True)
 class Row:
-    """One graph's figures. `cpu_nodes` counts operators that ran on the CPU by name."""
+    """One graph's figures. `cpu_nodes` counts operators that ran on the CPU by name.
+
+    `cpu_images_s` is None for a graph of 16 bits, which is not for CPUs.
+    """
 
     graph: str
     cpu_nodes: Counter[str]
@@ -44,7 +49,7 @@ class Row:
     largest_difference: float
     smallest_cosine: float
     cuda_images_s: float
-    cpu_images_s: float
+    cpu_images_s: float | None
 
 
 def card() -> str | None:
@@ -91,12 +96,14 @@ def placed_nodes(graph: Path, batch: NDArray[np.uint8]) -> tuple[int, Counter[st
 
 
 def measure(graph: Path) -> Row:
-    """All figures of one graph.
+    """All figures of one graph; one of 16 bits is compared with the fp32 graph of its backbone beside it.
 
     Raises:
-        Dinov3MatchError: the graph cannot be loaded, or does not start on CUDA.
+        Dinov3MatchError: the graph cannot be loaded, or does not start on CUDA; there is no graph to compare with.
     """
-    cuda, cpu = open_graph(graph, "cuda"), open_graph(graph, "cpu")
+    cuda = open_graph(graph, "cuda")
+    of_16_bits = cuda.graph.precision in SIXTEEN_BITS
+    cpu = open_graph(graph.with_name(f"{cuda.graph.alias}-fp32.onnx") if of_16_bits else graph, "cpu")
     batch = images(BATCH)
     tokens, reference = cuda(batch)[0], cpu(batch)[0]
     cosine = (tokens * reference).sum(axis=2) / (np.linalg.norm(tokens, axis=2) * np.linalg.norm(reference, axis=2))
@@ -108,7 +115,7 @@ def measure(graph: Path) -> Row:
         largest_difference=float(np.abs(tokens - reference).max()),
         smallest_cosine=float(cosine.min()),
         cuda_images_s=images_per_second(cuda, batch),
-        cpu_images_s=images_per_second(cpu, batch),
+        cpu_images_s=None if of_16_bits else images_per_second(cpu, batch),
     )
 
 
@@ -121,8 +128,8 @@ def table(rows: list[Row], gpu: str) -> str:
         "| --- | --- | --- | --- | --- | --- | --- |\n"
     )
     lines = [
-        f"| {row.graph} | {row.cuda_images_s:.0f} | {row.cpu_images_s:.1f} | {row.largest_difference:.2g} "
-        f"| {row.smallest_cosine:.6f} | {row.cuda_nodes} | "
+        f"| {row.graph} | {row.cuda_images_s:.0f} | {'' if row.cpu_images_s is None else f'{row.cpu_images_s:.1f}'} "
+        f"| {row.largest_difference:.2g} | {row.smallest_cosine:.6f} | {row.cuda_nodes} | "
         f"{', '.join(f'{count} {name}' for name, count in row.cpu_nodes.items()) or 'none'} |"
         for row in rows
     ]

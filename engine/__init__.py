@@ -8,12 +8,13 @@ need none, and importing them tells at once whether somebody else's `models` sta
 import importlib
 from typing import TYPE_CHECKING, Any
 
-from engine.errors import Dinov3MatchError, UsageError, WorkError
+from engine.errors import Dinov3MatchError, OutOfMemory, UsageError, WorkError
 
 if TYPE_CHECKING:
     from engine.features import FeatureMap, Matches
     from engine.hooks import (
         BlockMatchFunction,
+        Device,
         DeviceMatchFunction,
         Estimate,
         FilterFunction,
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
         hookimpl,
     )
     from engine.library import MatchedPair
+    from engine.loaded_graph import memory_is_short
     from engine.matcher import Matcher
     from engine.plugin_options import option
 
@@ -33,6 +35,7 @@ __version__ = "0.1.0"
 
 __all__ = [
     "BlockMatchFunction",
+    "Device",
     "DeviceMatchFunction",
     "Dinov3MatchError",
     "Estimate",
@@ -45,18 +48,21 @@ __all__ = [
     "MatcherRecord",
     "Matches",
     "ModelKind",
+    "OutOfMemory",
     "Runtime",
     "RuntimeRecord",
     "UsageError",
     "WorkError",
     "__version__",
     "hookimpl",
+    "memory_is_short",
     "option",
 ]
 
 _HOMES = {
     "engine.features": ("FeatureMap", "Matches"),
     "engine.library": ("MatchedPair",),
+    "engine.loaded_graph": ("memory_is_short",),
     "engine.matcher": ("Matcher",),
     "engine.plugin_options": ("option",),
 }

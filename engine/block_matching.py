@@ -8,7 +8,8 @@ from numpy.typing import NDArray
 
 from engine.errors import UsageError
 from engine.features import FeatureMap, Matches
-from engine.hooks import MatcherRecord
+from engine.hooks import Device, MatcherRecord
+from engine.onnx_session import CUDA_OPTIONS
 from engine.plugin_calls import checked_block, made
 
 FP32, INT8 = "fp32", "int8"
@@ -23,12 +24,19 @@ class BlockMatcher:
     """A matcher made ready once, to be called with block after block."""
 
     def __init__(
-        self, record: MatcherRecord, options: Any, precision: str = FP32, threads: int = 1, provider: str = CPU
+        self,
+        record: MatcherRecord,
+        options: Any,
+        precision: str = FP32,
+        threads: int = 1,
+        provider: str = CPU,
+        device: int = 0,
     ) -> None:
         """Calls the factory of the matcher.
 
         Args:
             provider: ONNX Runtime's name of where graphs run. On CUDA, a matcher that has a form for it runs there.
+            device: number of the GPU.
 
         Raises:
             UsageError: the matcher does not have this precision.
@@ -37,7 +45,8 @@ class BlockMatcher:
         require_precision(record, precision)
         self._on_device = None
         if provider in ON_DEVICE and precision == FP32 and record.device is not None:
-            self._on_device = record.device(provider, options)
+            chosen = Device(provider, device, {**CUDA_OPTIONS, "device_id": str(device)})
+            self._on_device = record.device(chosen, options)
         self._options, self._precision, self._threads = options, precision, threads
         self._record = record
         self._block = None if record.block is None else made(record, record.block)

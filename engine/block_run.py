@@ -41,11 +41,13 @@ class Workforce:
         threads: processor threads of the matcher.
         workers: processes that verify; 0 for none, None to decide by the number of pairs.
         provider: where the graph runs; a matcher with a form for it works there, too.
+        device: number of the GPU, where that is one.
     """
 
     threads: int
     workers: int | None = None
     provider: str = "CPUExecutionProvider"
+    device: int = 0
 
     def processes(self, pairs: int) -> int:
         """Processes for so many pairs."""
@@ -105,7 +107,12 @@ def _matched(
     times: StageTimes,
 ) -> Iterator[tuple[_Matched, VerifyTask]]:
     matcher = BlockMatcher(
-        procedure.matcher, procedure.matcher_options, procedure.settings.match_precision, force.threads, force.provider
+        procedure.matcher,
+        procedure.matcher_options,
+        procedure.settings.match_precision,
+        force.threads,
+        force.provider,
+        force.device,
     )
     entries = pairs.entries
     for tile in tiles(pairs, _block_side(photographs_of(pairs), cache, memory)):

@@ -5,7 +5,7 @@ options dataclass and a factory; anything heavy is imported inside the factory.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
 from typing import Any, Protocol
@@ -53,6 +53,21 @@ class BlockMatchFunction(Protocol):
             (row of a, row of b, their matches), by row of a and then of b.
         """
         ...
+
+
+@dataclass(frozen=True)
+class Device:
+    """A GPU that a matcher may run on.
+
+    Attributes:
+        provider: ONNX Runtime's name of the provider that the graph runs on.
+        number: which of the machine's GPUs.
+        options: of that provider, as a session of ONNX Runtime takes them.
+    """
+
+    provider: str
+    number: int = 0
+    options: Mapping[str, str] = field(default_factory=dict)
 
 
 class DeviceMatchFunction(Protocol):
@@ -127,8 +142,8 @@ class MatcherRecord:
         mode: renders the `matching_mode` of result files from the options, for example `mutual_knn_k1_unique`.
         block: makes the fast form; without one, pairs are matched one by one.
         precisions: values of `--match-precision` that `block` takes. In `fp32` both forms agree to the bit.
-        device: makes the form for a GPU from the name of ONNX Runtime's provider and the options, or gives None where
-            it has none for them. It may round sums otherwise than the others.
+        device: makes the form for a GPU from the GPU and the options, or gives None where it has none for them. It may
+            round sums otherwise than the others.
         origin: the package that brought it, for messages; the registry fills it in.
     """
 
@@ -139,7 +154,7 @@ class MatcherRecord:
     mode: Callable[[Any], str] | None = None
     block: Callable[[], BlockMatchFunction] | None = None
     precisions: tuple[str, ...] = ("fp32",)
-    device: Callable[[str, Any], DeviceMatchFunction | None] | None = None
+    device: Callable[[Device, Any], DeviceMatchFunction | None] | None = None
     origin: str = ""
 
 

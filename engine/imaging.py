@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from engine.digest import file_sha256
 from engine.errors import ImageReadError
 from engine.jpeg import is_jpeg, jpeg_is_complete, jpeg_size
+from engine.png import is_png, png_chunks_fit
 from engine.resampling import encoded_size, resize
 
 __all__ = ["Decoded", "encoded_size", "image_file_facts", "image_sha256", "read_image", "read_reduced", "resize"]
@@ -114,6 +115,8 @@ def _read(path: Path) -> bytes:
             f"{path} is truncated: the JPEG stops after {len(data):,} bytes without an end marker. "
             "Copy or download the photograph again"
         )
+    if is_png(data) and not png_chunks_fit(data):
+        raise ImageReadError(f"{path} cannot be decoded. {_diagnosis(data)}")
     return data
 
 

@@ -36,6 +36,7 @@ class GraphRuntime(Protocol):
         graph: what the file says of itself.
         provider: what really computes, for example `CUDAExecutionProvider`.
         precision: the arithmetic really used; mostly that of the graph.
+        device: number of the GPU, where ONNX Runtime computes on one.
     """
 
     @property
@@ -46,6 +47,9 @@ class GraphRuntime(Protocol):
 
     @property
     def precision(self) -> str: ...
+
+    @property
+    def device(self) -> int: ...
 
     def __call__(self, images: Images, /) -> Outputs:
         """uint8 RGB [B, H, W, 3], H and W multiples of the stride, to patch tokens [B, N, D] and globals [B, D]."""
@@ -59,7 +63,10 @@ class LoadedGraph:
         graph: what the file says of itself.
         provider: what really computes, as the runtime says.
         precision: the arithmetic really used, where the runtime says that it is another than the graph's.
+        device: 0; only ONNX Runtime shares its GPU with matchers.
     """
+
+    device = 0
 
     def __init__(self, runtime: Runtime, graph: GraphInfo) -> None:
         self._runtime = runtime
@@ -108,9 +115,12 @@ def run_failure(provider: str, path: Path, images: Images, error: Exception) -> 
     text = str(error) or type(error).__name__
     size = f"{images.shape[0]} image(s) of {images.shape[2]} x {images.shape[1]} px"
     told = f"{provider} failed on {size} with {path.name}: {text.splitlines()[0]}"
-    if isinstance(error, MemoryError) or any(word in text.lower() for word in _MEMORY_WORDS):
-        return OutOfMemory(told)
-    return ProviderError(told)
+    return OutOfMemory(told) if memory_is_short(error) else ProviderError(told)
+
+
+def memory_is_short(error: Exception) -> bool:
+    """Whether an error of ONNX Runtime, PyTorch or another library says that memory could not be had."""
+    return isinstance(error, MemoryError) or any(word in str(error).lower() for word in _MEMORY_WORDS)
 
 
 def require_file(path: Path) -> None:

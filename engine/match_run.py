@@ -183,7 +183,7 @@ def run_pairs(
         ahead(photographs_of(pairs if folders.save_embeds else wanted))
         source = FeatureSource(cache, encoder)
         if procedure.search.is_trivial:
-            force = Workforce(usable_cores(), plan.workers, graph.runtime.provider)
+            force = Workforce(usable_cores(), plan.workers, graph.runtime.provider, graph.runtime.device)
             results = match_in_blocks(wanted, procedure, cache, source, outcome, memory, force, times)
         else:
             results = match_one_by_one(wanted, procedure, cache, source, outcome, times)

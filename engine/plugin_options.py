@@ -260,7 +260,7 @@ def _convert(entry: _Field, text: str, where: str) -> Any:
         value = entry.base(text)
     except ValueError as error:
         raise UsageError(f"{where}: {entry.name} must be a {entry.type_name}") from error
-    if not math.isfinite(value):
+    if isinstance(value, float) and not math.isfinite(value):
         raise UsageError(f"{where}: {entry.name} must be a finite number")
     return value
 

@@ -72,6 +72,7 @@ class OnnxRuntime:
         graph: what the file says of itself.
         provider: the provider that ONNX Runtime really put in front, for example `CUDAExecutionProvider`.
         precision: of the graph.
+        device: number of the GPU it runs on; 0 on a CPU.
     """
 
     def __init__(self, session: Any, graph: GraphInfo, bound_to: tuple[str, int] | None = None) -> None:
@@ -81,6 +82,7 @@ class OnnxRuntime:
         self.graph = graph
         self.provider: str = session.get_providers()[0]
         self.precision: str = graph.precision
+        self.device: int = 0 if bound_to is None else bound_to[1]
 
     def __call__(self, images: NDArray[np.uint8], /) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         """uint8 RGB [B, H, W, 3], H and W multiples of the stride, to patch tokens [B, N, D] and globals [B, D].

@@ -106,7 +106,7 @@ def judge_checkpoint(
         raise CheckpointError(
             f"{path} is truncated or altered: its SHA-256 begins with {sha256[:8]}, expected "
             f"{backbone.sha256_prefix}{other}. "
-            "Download it again, or pass --unofficial if the file is meant to differ"
+            "Download it again, or export it with engine export --unofficial if it is meant to differ"
         )
     return Checkpoint(path, sha256, status)
 

@@ -41,15 +41,31 @@ def int8_product() -> onnx.ModelProto:
     )
 
 
+def held_maps() -> onnx.ModelProto:
+    """Some of the maps on a device and new ones behind them: `held` [P, N, D], `kept` [K] of them, `new` [Q, N, D]."""
+    half = TensorProto.FLOAT16
+    return _model(
+        "held_maps",
+        [
+            helper.make_node("Gather", ["held", "kept"], ["stay"], "stay", axis=0),
+            helper.make_node("Concat", ["stay", "new"], ["tokens"], "tokens", axis=0),
+        ],
+        [("held", half, ["P", "N", "D"]), ("kept", TensorProto.INT64, ["K"]), ("new", half, ["Q", "N", "D"])],
+        [("tokens", half, ["R", "N", "D"])],
+    )
+
+
 def mutual_block() -> onnx.ModelProto:
-    """Mutual nearest neighbours of every map of a block a with every map of a block b, for a GPU.
+    """Mutual nearest neighbours of many pairs of maps, for a GPU.
 
-    Inputs: `a` [A, N, D] and `b` [B, M, D] float16, `fill_a` [A, N, 1] and `fill_b` [B, M, 1] float16: 0 for a token,
-    `NO_MATCH` for one that only fills a map up to N or M tokens. The products are of float32 and so those of float16
-    values without loss, with sums in float32; TF32 units hold float16 values exactly too.
+    Inputs: `tokens` [P, N, D] float16, all maps; `fill` [P, N, 1] float16: 0 for a token, `NO_MATCH` for one that only
+    fills a map up to N tokens; `maps_a` [U] and `maps_b` [V] int64, the maps that take part on each side; `rows`
+    [X, S] and `columns` [T, Y] int64, which of those make pairs. `rows` [X, 1] and `columns` [1, Y] pair each with
+    each, `rows` and `columns` [X, 1] one with one. The products are of float32 and so those of float16 values without
+    loss, with sums in float32; TF32 units hold float16 values exactly too.
 
-    Outputs, [A, B, K] with K the most matches of any pair: `index_a`, `index_b` int32 and `similarity` float32, best
-    first (ties by index in a); `count` [A, B] int64, how many of K are matches.
+    Outputs, [X, Y, K] with K the most matches of any pair: `index_a`, `index_b` int32 and `similarity` float32, best
+    first (ties by index in a); `count` [X, Y] int64, how many of K are matches.
     """
     f32, i64 = TensorProto.FLOAT, TensorProto.INT64
     nodes: list[onnx.NodeProto] = []
@@ -59,30 +75,31 @@ def mutual_block() -> onnx.ModelProto:
         return output
 
     # The columns (a, 1, fill) and (b, fill, 1) add both fills to the product, so that nothing has to be masked in it.
-    add("Mul", ["fill_a", "zero"], "nothing_a")
-    add("Add", ["nothing_a", "one"], "one_a")
-    add("Mul", ["fill_b", "zero"], "nothing_b")
-    add("Add", ["nothing_b", "one"], "one_b")
-    add("Concat", ["a", "one_a", "fill_a"], "columns_a", axis=2)
-    add("Concat", ["b", "fill_b", "one_b"], "columns_b", axis=2)
-    add("Cast", ["columns_a"], "wide_a", to=f32)
-    add("Cast", ["columns_b"], "wide_b", to=f32)
+    for side, ending in (("a", ("one_a", "fill_a")), ("b", ("fill_b", "one_b"))):
+        add("Gather", ["tokens", f"maps_{side}"], side, axis=0)
+        add("Gather", ["fill", f"maps_{side}"], f"fill_{side}", axis=0)
+        add("Mul", [f"fill_{side}", "zero"], f"nothing_{side}")
+        add("Add", [f"nothing_{side}", "one"], f"one_{side}")
+        add("Concat", [side, *ending], f"columns_{side}", axis=2)
+        add("Cast", [f"columns_{side}"], f"wide_{side}", to=f32)
     add("Transpose", ["wide_b"], "turned_b", perm=[0, 2, 1])
-    add("Unsqueeze", ["wide_a", "axis_1"], "each_a")
-    add("Unsqueeze", ["turned_b", "axis_0"], "each_b")
+    add("Gather", ["wide_a", "rows"], "each_a", axis=0)
+    add("Gather", ["turned_b", "columns"], "each_b", axis=0)
     add("MatMul", ["each_a", "each_b"], "all")
     add("ArgMax", ["all"], "nearest_b", axis=3, keepdims=0)
     add("ArgMax", ["all"], "nearest_a", axis=2, keepdims=0)
     add("ReduceMax", ["all", "axis_3"], "best", keepdims=0)
     # Row i is mutual where the nearest of its nearest is i.
     add("GatherElements", ["nearest_a", "nearest_b"], "back", axis=2)
-    add("Shape", ["a"], "tokens_a", start=1, end=2)
-    add("Squeeze", ["tokens_a"], "rows")
-    add("Range", ["first", "rows", "step"], "row")
+    add("Shape", ["tokens"], "most_tokens", start=1, end=2)
+    add("Squeeze", ["most_tokens"], "token_count")
+    add("Range", ["first", "token_count", "step"], "row")
     add("Equal", ["back", "row"], "returns")
     add("Greater", ["best", "lowest"], "real")
     add("And", ["returns", "real"], "mutual")
-    add("Where", ["mutual", "best", "no_match"], "score")
+    # Rounding to float16 can lift a norm above 1; what comes out as 1 is sorted by index.
+    add("Min", ["best", "highest"], "cosine")
+    add("Where", ["mutual", "cosine", "no_match"], "score")
     add("Cast", ["mutual"], "flags", to=i64)
     add("ReduceSum", ["flags", "axis_2"], "count", keepdims=0)
     add("ReduceMax", ["count"], "most", keepdims=0)
@@ -91,35 +108,41 @@ def mutual_block() -> onnx.ModelProto:
     add("GatherElements", ["nearest_b", "order"], "order_b", axis=2)
     add("Cast", ["order"], "index_a", to=TensorProto.INT32)
     add("Cast", ["order_b"], "index_b", to=TensorProto.INT32)
-    constants = [helper.make_tensor(f"axis_{axis}", i64, [1], [axis]) for axis in range(4)]
+    constants = [helper.make_tensor(f"axis_{axis}", i64, [1], [axis]) for axis in (0, 2, 3)]
     constants += [helper.make_tensor(name, i64, [], [value]) for name, value in (("first", 0), ("step", 1))]
     constants += [
-        helper.make_tensor(name, f32, [], [value]) for name, value in (("lowest", NO_MATCH / 2), ("no_match", NO_MATCH))
-    ]
-    constants += [
-        helper.make_tensor(name, TensorProto.FLOAT16, [], [value]) for name, value in (("zero", 0.0), ("one", 1.0))
+        helper.make_tensor(name, f32, [], [value])
+        for name, value in (("highest", 1.0), ("lowest", NO_MATCH / 2), ("no_match", NO_MATCH))
     ]
     half = TensorProto.FLOAT16
+    constants += [helper.make_tensor(name, half, [], [value]) for name, value in (("zero", 0.0), ("one", 1.0))]
     return _model(
         "mutual_block",
         nodes,
         [
-            ("a", half, ["A", "N", "D"]),
-            ("fill_a", half, ["A", "N", 1]),
-            ("b", half, ["B", "M", "D"]),
-            ("fill_b", half, ["B", "M", 1]),
+            ("tokens", half, ["P", "N", "D"]),
+            ("fill", half, ["P", "N", 1]),
+            ("maps_a", i64, ["U"]),
+            ("maps_b", i64, ["V"]),
+            ("rows", i64, ["X", "S"]),
+            ("columns", i64, ["T", "Y"]),
         ],
         [
-            ("index_a", TensorProto.INT32, ["A", "B", "K"]),
-            ("index_b", TensorProto.INT32, ["A", "B", "K"]),
-            ("similarity", f32, ["A", "B", "K"]),
-            ("count", i64, ["A", "B"]),
+            ("index_a", TensorProto.INT32, ["X", "Y", "K"]),
+            ("index_b", TensorProto.INT32, ["X", "Y", "K"]),
+            ("similarity", f32, ["X", "Y", "K"]),
+            ("count", i64, ["X", "Y"]),
         ],
         constants,
     )
 
 
-GRAPHS = {"product_fp32": float_product, "product_int8": int8_product, "mutual_block": mutual_block}
+GRAPHS = {
+    "product_fp32": float_product,
+    "product_int8": int8_product,
+    "held_maps": held_maps,
+    "mutual_block": mutual_block,
+}
 """File name without suffix, and what makes the graph."""
 
 

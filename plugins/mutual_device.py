@@ -1,4 +1,4 @@
-"""Mutual nearest neighbours on a GPU: blocks of maps go there, only matches come back. Not a plugin itself.
+"""Mutual nearest neighbours on a GPU: feature maps go there, only matches come back. Not a plugin itself.
 
 The graph is `mutual_block.onnx`, built by `exporters/matcher_graph.py`. Sums are those of the device in float32: where
 two neighbours are equally near to within their rounding, it may choose another than the CPU, and similarities may
@@ -6,91 +6,154 @@ differ from exact ones in the last digits.
 """
 
 from collections.abc import Iterator, Sequence
-from pathlib import Path
-from typing import Any
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from engine import FeatureMap, Matches, WorkError
+from engine import Device, FeatureMap, Matches, OutOfMemory
+from plugins.device_maps import DeviceMaps, HeldMaps, failure, open_session
 
 PRODUCT_BYTES = 1 << 30
 """Bytes of similarities on the device at a time."""
-NO_MATCH = -4.0
-"""The graph's mark of a token that only fills a map up to the size of the largest."""
+DENSE = 0.5
+"""From this share of wanted pairs on, all pairs of some rows and columns are computed: that saves copies of maps."""
+
+Pairs = NDArray[np.intp]
+"""[P, 2]: row of a and row of b, sorted."""
+
+
+@dataclass(frozen=True, eq=False)
+class _Part:
+    """What one run of the graph computes.
+
+    Attributes:
+        used_a, used_b: [U] and [V], maps of a and of b that take part.
+        rows, columns: [X, S] and [T, Y], numbers in these, as the graph takes them.
+        at: where in the graph's [X, Y] outputs each wanted pair stands.
+    """
+
+    used_a: NDArray[np.intp]
+    used_b: NDArray[np.intp]
+    rows: NDArray[np.int64]
+    columns: NDArray[np.int64]
+    at: tuple[NDArray[np.intp], NDArray[np.intp]]
+
+    def __len__(self) -> int:
+        return len(self.at[0])
+
+    @property
+    def computed(self) -> int:
+        """Pairs that the graph computes, wanted or not."""
+        return len(self.rows) * int(self.columns.shape[1])
 
 
 class DeviceBlockMatcher:
-    """Matches blocks of maps on the device of a provider of ONNX Runtime."""
+    """Matches blocks of maps on a device of ONNX Runtime."""
 
-    def __init__(self, provider: str, device: int = 0) -> None:
-        """Opens the graph.
+    def __init__(self, device: Device) -> None:
+        """Opens the graphs.
 
         Raises:
             WorkError: the provider did not start.
         """
-        import onnxruntime
-
-        self._ort = onnxruntime
-        self._on_cpu = provider == "CPUExecutionProvider"
-        self._device = device
-        options = onnxruntime.SessionOptions()
-        options.log_severity_level = 3
-        path = str(Path(__file__).with_name("mutual_block.onnx"))
-        chosen: Any = provider if self._on_cpu else (provider, {"device_id": str(device)})
-        try:
-            self._session = onnxruntime.InferenceSession(path, options, providers=[chosen], enable_fallback=0)
-        except Exception as error:
-            raise WorkError(
-                f"{provider} did not start with the matcher's graph: {str(error).splitlines()[0]}"
-            ) from error
-        started = self._session.get_providers()[0]
-        if started != provider:
-            raise WorkError(f"{provider} did not start with the matcher's graph: ONNX Runtime fell back to {started}")
+        self._session = open_session("mutual_block", device)
+        self._maps = DeviceMaps(device)
+        self._room = PRODUCT_BYTES
 
     def __call__(
         self, a: Sequence[FeatureMap], b: Sequence[FeatureMap], wanted: NDArray[np.bool_]
     ) -> Iterator[tuple[int, int, Matches]]:
-        """The matches of all wanted pairs, by row of a and then of b."""
+        """The matches of all wanted pairs, by row of a and then of b.
+
+        Raises:
+            OutOfMemory: the device has no room even for one pair.
+            WorkError: it failed otherwise.
+        """
         if not wanted.any():
             return
-        side_b = self._upload(b)
-        largest = max(1, max(map(len, a)) * max(map(len, b)) * len(b) * 4)
-        rows = max(1, PRODUCT_BYTES // largest)
-        for start in range(0, len(a), rows):
-            part = wanted[start : start + rows]
-            if not part.any():
-                continue
-            found = self._run(self._upload(a[start : start + rows]), side_b)
-            index_a, index_b, similarity, count = found
-            # Rounding to float16 can lift a norm above 1.
-            np.clip(similarity, -1.0, 1.0, out=similarity)
-            for row, column in np.argwhere(part).tolist():
-                kept = slice(int(count[row, column]))
-                yield (
-                    start + row,
-                    column,
-                    Matches(index_a[row, column, kept], index_b[row, column, kept], similarity[row, column, kept]),
-                )
-
-    def _upload(self, maps: Sequence[FeatureMap]) -> tuple[Any, Any]:
-        """Tokens [B, N, D] and marks of what fills maps up [B, N, 1], on the device."""
-        tokens = np.zeros((len(maps), max(1, max(map(len, maps))), maps[0].descriptors.shape[1]), np.float16)
-        fill = np.full((*tokens.shape[:2], 1), NO_MATCH, np.float16)
-        for row, features in enumerate(maps):
-            tokens[row, : len(features)] = features.descriptors
-            fill[row, : len(features)] = 0
-        where = ("cpu", 0) if self._on_cpu else ("cuda", self._device)
-        return tuple(self._ort.OrtValue.ortvalue_from_numpy(array, *where) for array in (tokens, fill))
-
-    def _run(self, side_a: tuple[Any, Any], side_b: tuple[Any, Any]) -> list[NDArray[Any]]:
-        binding = self._session.io_binding()
-        for name, value in zip(("a", "fill_a", "b", "fill_b"), (*side_a, *side_b), strict=True):
-            binding.bind_ortvalue_input(name, value)
-        for name in ("index_a", "index_b", "similarity", "count"):
-            binding.bind_output(name)
+        used_a, used_b = np.flatnonzero(wanted.any(axis=1)), np.flatnonzero(wanted.any(axis=0))
         try:
+            held = self._maps([*(a[row] for row in used_a.tolist()), *(b[row] for row in used_b.tolist())])
+        except OutOfMemory:
+            if max(len(used_a), len(used_b)) == 1:
+                raise
+            yield from self._by_quarters(a, b, wanted)
+            return
+        on_device_a, on_device_b = np.zeros(len(a), np.int64), np.zeros(len(b), np.int64)
+        on_device_a[used_a], on_device_b[used_b] = held.at[: len(used_a)], held.at[len(used_a) :]
+        pairs = np.argwhere(wanted)
+        while len(pairs):
+            part = self._next_part(pairs, held)
+            try:
+                found = self._run(held, on_device_a[part.used_a], on_device_b[part.used_b], part)
+            except OutOfMemory:
+                if part.computed == 1:
+                    raise
+                self._room = part.computed // 2 * _product_bytes(held)
+                continue
+            for (row, column), matches in zip(pairs[: len(part)].tolist(), found, strict=True):
+                yield row, column, matches
+            pairs = pairs[len(part) :]
+
+    def _by_quarters(
+        self, a: Sequence[FeatureMap], b: Sequence[FeatureMap], wanted: NDArray[np.bool_]
+    ) -> Iterator[tuple[int, int, Matches]]:
+        """The same where not all maps have room at once: halves of a with halves of b."""
+        half_a, half_b = -(-len(a) // 2), -(-len(b) // 2)
+        for top in (0, half_a):
+            rows = slice(top, top + half_a)
+            found = [
+                (top + row, left + column, matches)
+                for left in (0, half_b)
+                for row, column, matches in self(a[rows], b[left : left + half_b], wanted[rows, left : left + half_b])
+            ]
+            yield from sorted(found, key=lambda entry: entry[:2])
+
+    def _next_part(self, pairs: Pairs, held: HeldMaps) -> _Part:
+        """The next pairs that have room together: rows with all their columns where most are wanted, else pairs."""
+        most = max(1, self._room // _product_bytes(held))
+        part = pairs[:most]
+        if len(part) < len(pairs) and part[0, 0] != part[-1, 0]:
+            part = part[: np.searchsorted(part[:, 0], part[-1, 0])]
+        used_a, rows = np.unique(part[:, 0], return_inverse=True)
+        used_b, columns = np.unique(part[:, 1], return_inverse=True)
+        if DENSE * len(used_a) * len(used_b) <= len(part) and len(used_a) * len(used_b) <= most:
+            every_a, every_b = np.arange(len(used_a)), np.arange(len(used_b))
+            return _Part(used_a, used_b, every_a[:, None], every_b[None], (rows, columns))
+        part = pairs[: max(1, self._room // (_product_bytes(held) + _copy_bytes(held)))]
+        used_a, rows = np.unique(part[:, 0], return_inverse=True)
+        used_b, columns = np.unique(part[:, 1], return_inverse=True)
+        return _Part(used_a, used_b, rows[:, None], columns[:, None], (np.arange(len(part)), np.zeros(len(part), int)))
+
+    def _run(self, held: HeldMaps, maps_a: NDArray[np.int64], maps_b: NDArray[np.int64], part: _Part) -> list[Matches]:
+        """The matches of the wanted pairs of a part."""
+        try:
+            binding = self._session.io_binding()
+            binding.bind_ortvalue_input("tokens", held.tokens)
+            binding.bind_ortvalue_input("fill", held.fill)
+            chosen = {"maps_a": maps_a, "maps_b": maps_b, "rows": part.rows, "columns": part.columns}
+            for name, numbers in chosen.items():
+                binding.bind_cpu_input(name, np.ascontiguousarray(numbers, np.int64))
+            for name in ("index_a", "index_b", "similarity", "count"):
+                binding.bind_output(name)
             self._session.run_with_iobinding(binding)
+            index_a, index_b, similarity, count = binding.copy_outputs_to_cpu()
         except Exception as error:
-            raise WorkError(f"matching failed on the device: {str(error).splitlines()[0]}") from error
-        return list(binding.copy_outputs_to_cpu())
+            raise failure("matching on the device", error) from error
+        np.maximum(similarity, -1.0, out=similarity)
+        kept = [(row, column, slice(int(count[row, column]))) for row, column in zip(*part.at, strict=True)]
+        return [Matches(index_a[at], index_b[at], similarity[at]) for at in kept]
+
+
+def _product_bytes(held: HeldMaps) -> int:
+    """Bytes of a pair's similarities."""
+    tokens: int = held.tokens.shape()[1]
+    return tokens * tokens * 4
+
+
+def _copy_bytes(held: HeldMaps) -> int:
+    """Bytes of copies of both maps that a pair takes where pairs are computed one by one."""
+    _, tokens, dim = held.tokens.shape()
+    copies: int = 2 * tokens * (dim + 2) * 4
+    return copies

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from engine import BlockMatchFunction, DeviceMatchFunction, FeatureMap, MatcherRecord, Matches, hookimpl, option
+from engine import BlockMatchFunction, Device, DeviceMatchFunction, FeatureMap, MatcherRecord, Matches, hookimpl, option
 from plugins.nearest import cosine_of_pairs, nearest_both_ways
 
 
@@ -55,11 +55,11 @@ def block() -> BlockMatchFunction:
     return blocks
 
 
-def on_device(provider: str, options: MutualKnnOptions) -> DeviceMatchFunction | None:
+def on_device(device: Device, options: MutualKnnOptions) -> DeviceMatchFunction | None:
     """The form for a GPU, for k = 1."""
     from plugins.mutual_device import DeviceBlockMatcher
 
-    return DeviceBlockMatcher(provider) if options.k == 1 else None
+    return DeviceBlockMatcher(device) if options.k == 1 else None
 
 
 @hookimpl

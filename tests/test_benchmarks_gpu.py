@@ -3,8 +3,13 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from conftest import write_tiny_graph
 
 from benchmarks import gpu, gpu_matching
+from engine.errors import GraphError
+from engine.runtime import OnnxRuntime
+from engine.runtime import open_graph as open_really
+from models import contract
 from models.catalogue import backbone
 from models.random_checkpoint import shortened
 
@@ -29,6 +34,33 @@ def test_a_gpu_without_the_provider_is_a_failure(
 def test_nodes_left_on_the_cpu_stand_in_the_table() -> None:
     row = gpu.Row("x.onnx", Counter({"Shape": 2}), 100, 1e-3, 0.9999, 900.0, 8.0)
     assert "| x.onnx | 900 | 8.0 | 0.001 | 0.999900 | 100 | 2 Shape |" in gpu.table([row], "A card")
+
+
+def test_a_graph_of_16_bits_is_compared_with_that_of_fp32_beside_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    full = write_tiny_graph(tmp_path / "vits16-fp32.onnx")
+    half = write_tiny_graph(tmp_path / "vits16-bf16.onnx", **{contract.KEY_PRECISION: "bf16"})
+    opened = []
+
+    def open_graph(path: Path, provider: str) -> OnnxRuntime:
+        opened.append((path, provider))
+        runtime = open_really(full if provider == "cuda" else path, "cpu")
+        runtime.graph = replace(runtime.graph, path=path, precision=path.stem.partition("-")[2])
+        return runtime
+
+    monkeypatch.setattr(gpu, "open_graph", open_graph)
+    monkeypatch.setattr(gpu, "CUDA", "CPUExecutionProvider")
+    monkeypatch.setattr(gpu, "REPEATS", 1)
+    row = gpu.measure(half)
+    assert opened == [(half, "cuda"), (full, "cpu")]
+    assert (row.graph, row.largest_difference, row.cpu_images_s) == ("vits16-bf16.onnx", 0.0, None)
+    assert f"| vits16-bf16.onnx | {row.cuda_images_s:.0f} |  | 0 | 1.000000 |" in gpu.table([row], "A card")
+    assert gpu.measure(full).cpu_images_s is not None
+    full.rename(tmp_path / "elsewhere.onnx")
+    full = tmp_path / "elsewhere.onnx"
+    with pytest.raises(GraphError, match=r"vits16-fp32\.onnx does not exist"):
+        gpu.measure(half)
 
 
 def test_profile_names_where_nodes_ran(tiny_graph: Path, monkeypatch: pytest.MonkeyPatch) -> None:

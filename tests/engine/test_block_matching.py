@@ -6,8 +6,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from engine import FeatureMap, MatcherRecord, Matches, UsageError
+import engine.block_run
+import engine.runtime
+from engine import Device, FeatureMap, MatcherRecord, Matches, UsageError
 from engine.block_matching import BlockMatcher, match_block
+from engine.onnx_session import CUDA_OPTIONS
+from engine.runtime import OnnxRuntime
 from plugins import mutual_knn
 from plugins.mutual_knn import MutualKnnOptions
 
@@ -62,8 +66,8 @@ def test_wanted_must_fit(wanted: Any) -> None:
 def test_on_cuda_the_form_for_devices_runs_where_there_is_one() -> None:
     asked = []
 
-    def device(provider: str, options: Any) -> Any:
-        asked.append(provider)
+    def device(chosen: Device, options: Any) -> Any:
+        asked.append(chosen)
         return lambda a, b, wanted: iter([(1, 1, theirs)]) if options == MutualKnnOptions() else None
 
     [record] = mutual_knn.engine_matchers()
@@ -71,8 +75,28 @@ def test_on_cuda_the_form_for_devices_runs_where_there_is_one() -> None:
     a, wanted = maps(2, 0), np.ones((2, 2), bool)
     theirs, last = first_tokens(a[1], a[1], None), np.array([[False, False], [False, True]])
     cuda = "CUDAExecutionProvider"
-    assert list(BlockMatcher(record, MutualKnnOptions(), provider=cuda)(a, a, last)) == [(1, 1, theirs)]
+    assert list(BlockMatcher(record, MutualKnnOptions(), provider=cuda, device=1)(a, a, last)) == [(1, 1, theirs)]
     assert len(list(BlockMatcher(record, MutualKnnOptions(), "int8", provider=cuda)(a, a, wanted))) == 4
     assert len(list(BlockMatcher(record, MutualKnnOptions())(a, a, wanted))) == 4
-    assert asked == [cuda]
-    assert mutual_knn.on_device(cuda, MutualKnnOptions(2)) is None
+    assert asked == [Device(cuda, 1, {**CUDA_OPTIONS, "device_id": "1"})]
+    assert mutual_knn.on_device(asked[0], MutualKnnOptions(2)) is None
+
+
+def test_a_run_matches_on_the_gpu_that_its_graph_is_on(monkeypatch: pytest.MonkeyPatch, match: Any) -> None:
+    asked = []
+
+    class OnOne(OnnxRuntime):
+        def __init__(self, *given: Any) -> None:
+            super().__init__(*given[:2], ("cuda", 1))
+
+        def _run_bound(self, images: Any) -> Any:
+            return self._run(images)
+
+    def spied(*given: Any) -> BlockMatcher:
+        asked.append(given[4:])
+        return BlockMatcher(*given)
+
+    monkeypatch.setattr(engine.runtime, "OnnxRuntime", OnOne)
+    monkeypatch.setattr(engine.block_run, "BlockMatcher", spied)
+    assert match("-a", "400", "-b", "200", "-i", "96").code == 0
+    assert asked == [("CPUExecutionProvider", 1)]

@@ -83,6 +83,17 @@ def test_any_text_is_read_or_refused_clearly(text: str) -> None:
         assert selector.altitude >= 0
 
 
+def test_thousands_of_texts_near_to_keys() -> None:
+    rng, read = random.Random(0), 0
+    for _ in range(10_000):
+        text = "".join(rng.choices("0123456789:.-,/\\ \0٤²aZ", (6,) * 10 + (3, 6) + (1,) * 10, k=rng.randrange(12)))
+        with suppress(UsageError):
+            assert parse_selector(text).altitude >= 0
+            read += 1
+        assert looks_like_selector(text) in (True, False)
+    assert 1000 < read < 9000
+
+
 @given(_FLIGHTS, _DIGITS, _DIGITS, st.integers(0, 3))
 def test_a_key_is_found_by_its_own_text_and_by_value(flight: str, altitude: str, frame: str, zeros: int) -> None:
     key = ImageKey(flight, altitude, frame)

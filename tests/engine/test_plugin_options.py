@@ -2,6 +2,7 @@
 
 import enum
 import json
+import random
 from dataclasses import FrozenInstanceError, dataclass, field
 from typing import Any, Literal
 
@@ -18,6 +19,8 @@ from engine.plugin_options import (
     options_as_dict,
     parse_options,
 )
+from engine.plugin_registry import load_registry
+from plugins import BUILTINS
 
 
 class Shape(enum.StrEnum):
@@ -251,3 +254,29 @@ def test_an_unsupported_robust_method_names_the_supported_ones() -> None:
     check_ransac_method(record, Robust("two"))
     with pytest.raises(UsageError, match=r"the filter 'flat' does not support 'three'. It supports: one, two"):
         check_ransac_method(record, Robust("three"))
+
+
+BUILT_IN = load_registry(BUILTINS, entry_points=False)
+TYPES = [record.options for record in (*BUILT_IN.matchers.values(), *BUILT_IN.filters.values())]
+NAMES = sorted({row.name for options in TYPES for row in describe_options(options)})
+VALUES = ("", "0", "1", "-1", "1e9", "nan", "inf", "-inf", "1e999", "true", "usac_magsac", "1.0", "9" * 400, "1_0", "٤")
+
+
+def test_thousands_of_assignments_are_read_or_refused_with_the_flag() -> None:
+    rng, read = random.Random(0), 0
+    for _ in range(10_000):
+        options, assignments = rng.choice(TYPES), []
+        for _ in range(rng.randrange(4)):
+            known = sorted(row.name for row in describe_options(options)) or NAMES
+            name = rng.choice(rng.choice((known, known, NAMES))) if rng.random() < 0.9 else rng.choice(("", " ", "-é"))
+            assignments.append(f"{name}{rng.choice('==== :')}{rng.choice(VALUES)}")
+        refused = ""
+        try:
+            parsed = parse_options(options, assignments, "-M")
+        except UsageError as error:
+            refused = str(error)
+        else:
+            assert isinstance(parsed, options)
+            read += bool(assignments)
+        assert not refused or refused.startswith("-M ")
+    assert read > 50

@@ -1,5 +1,6 @@
 """`.env` parsing, the environment over it, and the folders they name."""
 
+import random
 from contextlib import suppress
 from pathlib import Path
 
@@ -86,6 +87,25 @@ def test_any_text_is_read_or_refused_clearly(text: str) -> None:
 
 
 _INLINE = st.text(st.characters(blacklist_characters="\r\n\0", blacklist_categories=("Cs",)))
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-16"])
+def test_any_bytes_are_read_or_refused_with_the_name_of_the_file(encoding: str, tmp_path: Path) -> None:
+    path, rng = tmp_path / ".env", random.Random(encoding)
+    whole = "export A=\"드론 사진\"  # comment\r\nB='x'\n\nC=1\n".encode(encoding)
+    for _ in range(1000):
+        data = bytearray(whole)
+        for _ in range(rng.choice((1, 2, 8))):
+            at = rng.randrange(len(data) + 1)
+            data[at : at + rng.randrange(3)] = rng.randbytes(rng.randrange(3))
+        path.write_bytes(data)
+        values, refused = {}, str(path)
+        try:
+            values = read_dotenv(path)
+        except UsageError as error:
+            refused = str(error)
+        assert str(path) in refused
+        assert all(name.isidentifier() and "\n" not in value for name, value in values.items())
 
 
 @given(_INLINE.filter(lambda text: '"' not in text))

@@ -21,6 +21,7 @@ TEMPLATE = importlib.import_module("plugins.TEMPLATE")
 REGISTRY = load_registry((*BUILTINS, TEMPLATE), entry_points=False)
 SHARED_MODULES = {
     "choice",
+    "device_maps",
     "mutual_block",
     "mutual_device",
     "mutual_nearest",

@@ -37,6 +37,10 @@ def make_data_set(folder: Path, frames: int = 3, side: int = 96) -> Path:
     return folder
 
 
+NO_PROGRESS = "import engine.progress; engine.progress.LINE_EVERY_S = float('inf')"
+"""A busy machine must not make a run tell how far it is, where a test expects it to say nothing."""
+
+
 class Workplace:
     """A data set, a graph and an output folder, and the command to run on them."""
 
@@ -58,7 +62,7 @@ class Workplace:
 
     def start(self, *arguments: str, prelude: str = "", exports: Path | None = None) -> subprocess.Popen[str]:
         """Starts `engine match` in a process of its own, after some Python code of the test's."""
-        code = f"import sys\n{prelude}\nfrom engine.cli import main\nsys.exit(main(sys.argv[1:]))"
+        code = f"import sys\n{NO_PROGRESS}\n{prelude}\nfrom engine.cli import main\nsys.exit(main(sys.argv[1:]))"
         environment = {**self.environment, "EXPORT_ROOT": str(exports or self.exports)}
         command = [sys.executable, "-c", code, "match", "-i", "96", "-e", *arguments]
         return subprocess.Popen(

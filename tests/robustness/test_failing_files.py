@@ -6,6 +6,7 @@ import os
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import IO
 
 import h5py
 import pytest
@@ -18,8 +19,13 @@ from engine.store.features_h5 import FeatureStore
 
 pytestmark = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="looks open files up in /proc")
 
-CALLS = [(os, name) for name in ("open", "fsync", "replace", "link", "mkdir", "scandir", "unlink", "stat")]
+CALLS = [(os, name) for name in ("open", "fsync", "replace", "link", "rename", "mkdir", "scandir", "unlink", "stat")]
 CALLS += [(io, "open"), (h5py, "File")]
+WRITING = frozenset("wax+")
+"""Letters of modes in which a file is opened for writing; its `write`, `flush` and `close` may fail, too."""
+
+
+IO_OPEN = io.open
 
 
 class FailingFiles:
@@ -30,8 +36,15 @@ class FailingFiles:
         self.seen: list[str] = []
         self.fails_at = -1
         self.number = errno.EIO
+        self.links = True
         for module, name in CALLS:
             monkeypatch.setattr(module, name, self._wrapped(name, getattr(module, name)))
+
+    def __call__(self, name: str, path: object) -> None:
+        """Counts a call, and fails if it is the one."""
+        self.seen.append(f"{name} {path}")
+        if len(self.seen) - 1 == self.fails_at:
+            raise OSError(self.number, os.strerror(self.number), str(path))
 
     def arm(self, folder: Path, fails_at: int, number: int = errno.EIO) -> None:
         self.folder, self.fails_at, self.number, self.seen = str(folder), fails_at, number, []
@@ -42,12 +55,55 @@ class FailingFiles:
             if name == "fsync":
                 concerned = str(Path(f"/proc/self/fd/{concerned}").readlink())
             if self.folder and isinstance(concerned, (str, os.PathLike)) and str(concerned).startswith(self.folder):
-                self.seen.append(f"{name} {concerned}")
-                if len(self.seen) - 1 == self.fails_at:
-                    raise OSError(self.number, os.strerror(self.number), str(concerned))
+                self(name, concerned)
+                if name == "link" and not self.links:
+                    raise OSError(errno.EPERM, os.strerror(errno.EPERM), str(concerned))
+                if original is IO_OPEN and WRITING & set(
+                    arguments[1] if len(arguments) > 1 else keywords.get("mode", "r")
+                ):
+                    return FailingFile(self, original(*arguments, **keywords), concerned)
             return original(*arguments, **keywords)
 
         return call if name != "File" else type("File", (original,), {"__init__": call_init(self, original)})
+
+
+class FailingFile:
+    """A file open for writing, whose calls are counted and fail as those of a real one: half of the data is lost."""
+
+    def __init__(self, files: FailingFiles, file: IO, path: object) -> None:
+        self._files, self._file, self._path = files, file, path
+
+    def write(self, data: bytes) -> int:
+        try:
+            self._files("write", self._path)
+        except OSError:
+            self._file.write(data[: len(data) // 2])
+            raise
+        return self._file.write(data)
+
+    def flush(self) -> None:
+        self._files("flush", self._path)
+        self._file.flush()
+
+    def close(self) -> None:
+        if self._file.closed:
+            return
+        self._file.close()
+        try:
+            self._files("close", self._path)
+        except OSError:
+            size = Path(self._path).stat().st_size
+            os.truncate(self._path, size // 2)
+            raise
+
+    def __enter__(self) -> "FailingFile":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def __getattr__(self, name: str) -> object:
+        return getattr(self._file, name)
 
 
 def call_init(files: FailingFiles, original: type) -> Callable:
@@ -85,13 +141,20 @@ def run(exports: Path, monkeypatch: pytest.MonkeyPatch) -> int:
 
 
 def fail_each(
-    workplace: Workplace, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture, step: int, again: bool
+    workplace: Workplace,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture,
+    step: int,
+    again: bool,
+    links: bool = True,
 ) -> None:
     """Fails calls 0, `step`, 2 `step` and so on of a run; of a second run over finished results with `again`."""
     assert run(workplace.folder / "undisturbed", monkeypatch) == 0
     expected = everything(workplace.folder / "undisturbed")
     files = FailingFiles(monkeypatch)
+    files.links = links
     at, failed = 0, 0
+    names: set[str] = set()
     while True:
         exports = workplace.folder / f"fails-at-{at}"
         if again:
@@ -104,6 +167,7 @@ def fail_each(
             break
         said = capsys.readouterr()
         where = f"call {at}: {files.seen[at]}"
+        names |= {seen.partition(" ")[0] for seen in files.seen}
         assert code in (0, 1), where
         assert code == 0 or str(exports) in said.err, (where, said.err)
         check_complete_files(exports)
@@ -115,6 +179,8 @@ def fail_each(
         at += step
     assert at >= 3 * step
     assert again or failed > 3
+    assert {"write", "close"} <= names
+    assert ("rename" in names) != links
 
 
 def test_some_calls_fail(workplace, monkeypatch, capsys) -> None:
@@ -123,6 +189,15 @@ def test_some_calls_fail(workplace, monkeypatch, capsys) -> None:
 
 def test_some_calls_of_a_run_over_finished_results_fail(workplace, monkeypatch, capsys) -> None:
     fail_each(workplace, monkeypatch, capsys, step=7, again=True)
+
+
+def test_some_calls_fail_where_there_are_no_hard_links(workplace, monkeypatch, capsys) -> None:
+    fail_each(workplace, monkeypatch, capsys, step=29, again=False, links=False)
+
+
+@pytest.mark.slow
+def test_every_call_fails_where_there_are_no_hard_links(workplace, monkeypatch, capsys) -> None:
+    fail_each(workplace, monkeypatch, capsys, step=1, again=False, links=False)
 
 
 @pytest.mark.slow

@@ -19,7 +19,8 @@ from robust_runs import Workplace
 
 from engine.cli import main
 from engine.errors import Dinov3MatchError, ImageReadError, ResultFileError
-from engine.imaging import read_image
+from engine.imaging import Decoded, read_image, read_reduced
+from engine.store.feature_shard import FeatureShardReader
 from engine.store.features_h5 import FeatureStore
 from engine.store.match_index import read_match_index
 from engine.store.match_shard_reading import MatchShardReader
@@ -27,7 +28,7 @@ from engine.store.matches_h5 import MatchStore
 from engine.store.result_json import existing_digest, read_result
 
 LONGEST_S = 20.0
-"""No single input may take longer, on the slowest machine."""
+"""No single input may take longer, in time of the processor: other work on the machine decides nothing."""
 
 many = pytest.mark.parametrize("count", [200, pytest.param(4000, marks=pytest.mark.slow)])
 quietly = settings(deadline=None, suppress_health_check=list(HealthCheck), derandomize=True)
@@ -54,9 +55,9 @@ def damaged(data: bytes, rng: random.Random) -> bytes:
 
 @contextlib.contextmanager
 def soon(what: object) -> Iterator[None]:
-    started = time.monotonic()
+    started = time.process_time()
     yield
-    assert time.monotonic() - started < LONGEST_S, what
+    assert time.process_time() - started < LONGEST_S, what
 
 
 @pytest.fixture(scope="module")
@@ -72,25 +73,37 @@ def finished(tmp_path_factory: pytest.TempPathFactory, tiny_graph: Path) -> Work
 @pytest.mark.parametrize("suffix", [".jpg", ".png", ".tif", ".webp", ".bmp"])
 def test_damaged_images(suffix: str, count: int, tmp_path: Path) -> None:
     rng = random.Random(suffix)
-    picture = np.random.default_rng(0).integers(0, 256, (40, 56, 3)).astype(np.uint8)
+    size = (40, 56) if suffix != ".jpg" else (168, 232)
+    picture = np.random.default_rng(0).integers(0, 256, (*size, 3)).astype(np.uint8)
     whole = cv2.imencode(suffix, cv2.blur(picture, (5, 5)))[1].tobytes()
     path = tmp_path / f"a{suffix}"
-    read = unnamed = 0
+    read = unnamed = reduced = 0
     for number in range(count):
         data = damaged(whole, rng) if number % 8 else rng.randbytes(rng.randrange(64)) + whole[:8]
         path.write_bytes(data)
         with soon((suffix, number)):
-            try:
-                pixels = read_image(path)
-            except ImageReadError as error:
-                unnamed += str(path) not in str(error)
-                continue
-        read += 1
-        assert pixels.dtype == np.uint8
-        assert pixels.ndim == 3
-        assert pixels.shape[2] == 3
-    assert read < count
+            for decode in (read_image, read_small):
+                try:
+                    found = decode(path)
+                except ImageReadError as error:
+                    unnamed += str(path) not in str(error)
+                    continue
+                pixels = found if isinstance(found, np.ndarray) else found.pixels
+                assert pixels.dtype == np.uint8
+                assert pixels.ndim == 3
+                assert pixels.shape[2] == 3
+                if isinstance(found, Decoded):
+                    assert pixels.shape[:2] == tuple(-(-side // found.reduction) for side in found.size[::-1])
+                    reduced += found.reduction > 1
+                read += 1
+    assert read < 2 * count
+    assert (reduced > count // 20) == (suffix == ".jpg")
     assert unnamed == 0
+
+
+def read_small(path: Path) -> Decoded:
+    """As photographs are read by default: a JPEG in the size it is needed in, here a sixteenth."""
+    return read_reduced(path, lambda size: (max(1, size[0] // 16), max(1, size[1] // 16)))
 
 
 @many
@@ -145,23 +158,30 @@ def test_damaged_shards(count: int, finished: Workplace, tmp_path: Path) -> None
     (matches,) = (finished.exports / "pair_match").glob("*_matches/*/matches-*.h5")
     (features,) = (finished.exports / "dinov3_embeds").glob("*/*/features-*.h5")
     index = matches.with_name("index.h5")
+    with h5py.File(features, "r") as file:
+        identity = str(file.attrs["identity"])
+    read = {matches: 0, features: 0}
     unnamed = 0
     for number in range(count):
         source = (matches, features, index)[number % 3]
         path = tmp_path / source.name
-        changed = damaged(source.read_bytes(), rng)
+        changed = damaged(source.read_bytes(), rng) if number > 3 else source.read_bytes()
         path.write_bytes(changed)
         with soon(number):
             if source is index:
                 assert read_match_index(path) is None or changed == source.read_bytes()
                 continue
             try:
-                MatchShardReader(path, None)
+                reader = FeatureShardReader(path, identity) if source is features else MatchShardReader(path, None)
             except ResultFileError as error:
                 unnamed += str(path) not in str(error)
             else:
-                assert changed == matches.read_bytes()
+                read[source] += 1
+                assert changed == source.read_bytes()
+                if isinstance(reader, FeatureShardReader):
+                    reader.close()
     assert unnamed == 0
+    assert all(read.values()), "each reader also met its own shard whole"
 
 
 @many
