@@ -23,9 +23,7 @@ MEMORY_LIMIT_BYTES = 4 * 2**30
 LARGEST_RUN_BYTES = 14 * 2**30
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "export.md"
 NOT_MEASURED = {
-    ("vitl16+", "fp16"),
     ("vith16+", "fp16"),
-    ("vit7b16", "fp32"),
     ("vit7b16", "fp16"),
     ("vitl16sat", "fp16"),
     ("vit7b16sat", "fp32"),
