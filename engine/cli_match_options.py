@@ -54,8 +54,8 @@ class MatchOptions:
         "--scales",
         type=str,
         metavar="auto|LIST",
-        help="scales of b to search, such as 1,0.5,2; auto tries 1 first, then what the altitudes suggest, 1/2 and 2; "
-        "each pair such as 0.5 and 2 takes one more encoding an image",
+        help="scales of b to search, such as 0.5,2; 1 is always tried; auto adds 1/2 and 2, first the one that the "
+        "altitudes suggest; each pair such as 0.5 and 2 takes one more encoding an image",
     )
     refine: str = option(
         NO_REFINEMENT,

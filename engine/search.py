@@ -159,7 +159,7 @@ AUTO_SCALES = (1.0, 0.5, 2.0)
 
 
 def parse_scales(text: str) -> tuple[float, ...]:
-    """The scales of `--scales`: `auto`, or numbers separated by commas.
+    """The scales of `--scales`: `auto`, or numbers separated by commas; scale 1 is always among them.
 
     Raises:
         UsageError: anything else.
@@ -170,7 +170,7 @@ def parse_scales(text: str) -> tuple[float, ...]:
         scales = tuple(float(word) for word in text.split(","))
     except ValueError:
         raise UsageError(f"scales '{text}': give auto, or numbers separated by commas, such as 1,0.5,2") from None
-    return tuple(dict.fromkeys(scales))
+    return tuple(dict.fromkeys(scales if 1.0 in scales else (1.0, *scales)))
 
 
 def order_of_scales(scales: Sequence[float], altitude_a: str | None, altitude_b: str | None) -> tuple[float, ...]:

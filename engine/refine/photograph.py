@@ -63,8 +63,10 @@ def _part(pixels: Pixels, to_pixels: Matrix, size: tuple[int, int]) -> tuple[Pix
         return pixels, to_pixels
     border = _BORDER_PX * max(1.0, scale_at(to_pixels, np.array(size) / 2))
     limit = np.array([pixels.shape[1], pixels.shape[0]])
-    low = np.clip(np.floor(seen.min(axis=0) - border), 0, limit - 1).astype(int)
-    high = np.clip(np.ceil(seen.max(axis=0) + border), low + 1, limit).astype(int)
+    # OpenCV never returns from mirroring a strip of one pixel, which a frame beyond the photograph would look at.
+    least = np.minimum(limit, _SMALLEST_PX)
+    low = np.clip(np.floor(seen.min(axis=0) - border), 0, limit - least).astype(int)
+    high = np.clip(np.ceil(seen.max(axis=0) + border), low + least, limit).astype(int)
     # Mirroring happens at the border of the part: where the frame looks beyond the photograph, the part ends there too.
     shift = np.array([[1.0, 0.0, -low[0]], [0.0, 1.0, -low[1]], [0.0, 0.0, 1.0]])
     return pixels[low[1] : high[1], low[0] : high[0]], shift @ to_pixels

@@ -3,6 +3,7 @@
 import numpy as np
 from numpy.typing import NDArray
 
+from engine.coordinates import project
 from engine.refine.frame import Overlap, box_frame
 from engine.refine.matches import FrameMatches, joined
 from engine.refine.photograph import Matrix, Photograph
@@ -20,7 +21,8 @@ def tile_matches(
 ) -> FrameMatches:
     """Structure matches of tiles spread over the overlap; points in original pixels of a and b.
 
-    Neighbouring tiles share the rim in which blocks cannot be searched, so that blocks cover the whole.
+    Neighbouring tiles share the rim in which blocks cannot be searched, so that blocks cover the whole where all tiles
+    are looked at. Tiles that b does not show are left out.
 
     Args:
         resolution: pixels of the tiles per pixel of a.
@@ -30,10 +32,20 @@ def tile_matches(
     side = TILE_PX / resolution
     shared = (blocks.side + 2 * blocks.reach - blocks.step) / resolution
     for corner in tile_corners(overlap, side, shared):
+        if not _is_seen(b, a_to_b, corner, side):
+            continue
         frame = box_frame(a, b, a_to_b, corner, np.array([side, side]), (TILE_PX, TILE_PX))
         found = structure_matches(frame, blocks)
         parts.append(frame.in_photographs(found))
-    return joined(parts)
+    return joined(parts) if parts else FrameMatches(*(np.empty((0, 2)),) * 2, *(np.empty(0),) * 2)
+
+
+def _is_seen(b: Photograph, a_to_b: Matrix, corner: NDArray[np.float64], side: float) -> bool:
+    """Whether b shows anything of a tile: the box around a turned overlap has corners that it does not."""
+    box = project(a_to_b, corner + side * np.array([[0.0, 0.0], [1.0, 0.0], [1.0, 1.0], [0.0, 1.0]]))
+    if not np.isfinite(box).all():
+        return False
+    return bool((box.max(axis=0) >= 0).all() and (box.min(axis=0) <= np.array(b.size) - 1).all())
 
 
 def tile_corners(overlap: Overlap, side: float, shared: float) -> NDArray[np.float64]:

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from engine.errors import UsageError
-from engine.search import SearchPlan, likely_similarities, rank_views, sides, view_score
+from engine.search import SearchPlan, likely_similarities, parse_scales, rank_views, sides, view_score
 from engine.views import View
 
 
@@ -106,3 +106,8 @@ def test_the_likely_similarity_is_found_among_three_times_as_many_wrong_matches(
     found = corners @ first[:2, :2].T + first[:2, 2]
     assert np.linalg.norm(found - expected, axis=1).max() < 12.0
     assert likely_similarities(a[:2], b[:2], 12.0) == []
+
+
+def test_scale_1_is_always_tried() -> None:
+    assert parse_scales("0.5,2") == (1.0, 0.5, 2.0)
+    assert parse_scales("2,1") == (2.0, 1.0)

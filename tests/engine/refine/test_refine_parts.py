@@ -1,5 +1,8 @@
 """The parts of refinement on made-up input, each against numbers worked out another way."""
 
+import subprocess
+import sys
+
 import cv2
 import numpy as np
 import pytest
@@ -35,6 +38,17 @@ def test_sampling_a_part_equals_sampling_the_whole() -> None:
     whole = cv2.warpPerspective(pixels, turned, (96, 80), flags=flags, borderMode=cv2.BORDER_REFLECT_101)
     sampled = Photograph(pixels).sample(turned, (96, 80))
     assert np.abs(sampled.astype(float) - whole).max() <= 1.0
+
+
+def test_a_frame_beyond_the_photograph_is_sampled_in_the_end() -> None:
+    """In a process of its own: a sampling that never returned would not heed anything else."""
+    code = (
+        "import numpy as np; from engine.refine.photograph import Photograph\n"
+        "pixels = np.random.default_rng(0).integers(0, 255, (450, 600, 3), np.uint8)\n"
+        "print(Photograph(pixels).sample(np.array([[1, 0.01, -500], [0.01, 1, 0], [0, 0, 1.0]]), (448, 448)).shape)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120, check=True)
+    assert done.stdout.strip() == "(448, 448, 3)"
 
 
 def field(points: np.ndarray) -> np.ndarray:
@@ -142,6 +156,14 @@ def test_tiles_lie_in_the_overlap_and_are_few(size: tuple[int, int]) -> None:
     assert (corners >= overlap.low - 1e-6).all()
     assert (corners + 448.0 <= overlap.low + overlap.extent + 1e-6).all()
     assert len(np.unique(corners, axis=0)) == len(corners)
+
+
+def test_tiles_that_b_does_not_show_are_left_out() -> None:
+    a = b = Photograph(texture(400, 500))
+    far = np.array([[1.0, 0, 5000], [0, 1, 0], [0, 0, 1]])
+    overlap = find_overlap((500, 400), (500, 400), np.eye(3))
+    assert overlap is not None
+    assert len(tile_matches(a, b, far, overlap, 1.0, Blocks(side=32, reach=8, step=32))) == 0
 
 
 def test_tiles_match_at_full_resolution() -> None:
