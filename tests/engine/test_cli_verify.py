@@ -180,7 +180,7 @@ def test_fp16_asks_for_photographs(roots: Path, capsys: pytest.CaptureFixture[st
             1,
             "'engine export -w some/model --precision fp32 --source hf'",
         ),
-        (["verify", "-w", ALIAS, "--provider", "nope"], 2, "--provider nope: there is none"),
+        (["verify", "-w", ALIAS, "--provider", "nope"], 2, "provider nope: there is none"),
         (["export", "-w", ALIAS, "--precision", "fp8"], 2, "known: fp32, bf16, fp16, int8"),
         (["export", "-w", ALIAS, "--precision", "int8", "--images", "weights"], 1, "there is no photograph"),
         (
