@@ -167,7 +167,7 @@ def test_overlays_of_a_geometry_without_a_point_map_are_refused(command, run_of_
         (["--mode", "heatmap", "--point", "3,x"], "'x' is not a number", 2),
         (["--pair", A, B, "--mode", "heatmap", "--point", "384,5"], "lies outside 400.0001 with its 384 x 320", 2),
         (["--mode", "heatmaps"], "heatmap", 2),
-        (["--mode", "pca", "--provider", "gpus"], "--provider gpus", 2),
+        (["--mode", "pca", "--provider", "gpus"], "provider gpus", 2),
     ],
 )
 def test_bad_requests_are_refused_with_a_way_out(command, run_of_pairs, root, words, message, code):
