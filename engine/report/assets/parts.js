@@ -40,9 +40,22 @@
   /* Inliers of a pair in the colour that its verdict gives them. */
   const inlierCount = (row) => el("b" + (praise(row) && ".good"), {}, Report.format.whole(inliersOf(row)));
 
+  /* Thumbnails load once they are within a screen of the visible part. The browser's own `loading="lazy"` looks ahead
+     by thousands of pixels, more on a slow connection: on a page of all photographs it would load most of them. */
+  const nearby = new IntersectionObserver((entries) => {
+    for (const { target, isIntersecting } of entries) {
+      if (!isIntersecting) continue;
+      nearby.unobserve(target);
+      target.src = target.dataset.src;
+    }
+  }, { rootMargin: "100%" });
+
   function thumbnail(image) {
     if (!images()[image].picture) return el("span.thumb.missing", { title: t("no_picture") });
-    return el("img.thumb", { src: thumb(image), alt: "", loading: "lazy", decoding: "async", draggable: "false" });
+    const made = el("img.thumb", { alt: "", decoding: "async", draggable: "false" });
+    made.dataset.src = thumb(image);
+    nearby.observe(made);
+    return made;
   }
 
   /* A large number with its label, as in the header of the program's pictures. */
