@@ -1,6 +1,7 @@
 """Fixtures that several test files share."""
 
 import json
+import signal
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +16,9 @@ from onnx import TensorProto, helper, numpy_helper
 from models import contract
 
 STRIDE, DIM = 16, 32
+
+# A shell that starts the tests in the background has them ignore SIGINT, and every program they start would inherit it.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def write_tiny_graph(path: Path, alias: str = "vits16", seed: int = 0, **metadata: str) -> Path:
