@@ -22,17 +22,16 @@ def machine() -> str:
     return f"{processor}, {usable_cores()} cores, Python {platform.python_version()}, {versions}"
 
 
-def write_between(name: str, text: str) -> Path:
-    """Puts text between `<!-- name -->` and `<!-- end of name -->` of the page, and returns the page's path.
+def write_between(name: str, text: str, page: Path = PAGE) -> Path:
+    """Puts text between `<!-- name -->` and `<!-- end of name -->` of a page, and returns the page's path.
 
     Raises:
         ValueError: the page has no such place.
     """
     begin, end = f"<!-- {name} -->", f"<!-- end of {name} -->"
-    page = PAGE.read_text("utf-8")
-    before, found, rest = page.partition(begin)
+    before, found, rest = page.read_text("utf-8").partition(begin)
     _, ended, after = rest.partition(end)
     if not found or not ended:
-        raise ValueError(f"{PAGE} has no {begin} … {end}")
-    PAGE.write_text(f"{before}{begin}\n{text}\n{end}{after}", "utf-8")
-    return PAGE
+        raise ValueError(f"{page} has no {begin} … {end}")
+    page.write_text(f"{before}{begin}\n{text}\n{end}{after}", "utf-8")
+    return page

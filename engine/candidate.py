@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -59,6 +60,25 @@ class Candidate:
         """Maps that refinement may start from."""
         scales = (self.view_a.scale, self.view_b.scale)
         return starting_maps(self.a.features, self.b.features, self.matches, scales, PATCH_SHARE)
+
+    @property
+    def described(self) -> dict[str, Any]:
+        """What a result says of the photographs and matches: fields of `PairResult`."""
+        a, b, matches = self.a, self.b, self.matches
+        return {
+            "image_a": a.image,
+            "image_b": b.image,
+            "cosine": float(np.dot(a.features.global_descriptor, b.features.global_descriptor)),
+            "token_a": a.features.token_index[matches.index_a],
+            "token_b": b.features.token_index[matches.index_b],
+            "points_a_px": a.points_px[matches.index_a],
+            "points_b_px": b.points_px[matches.index_b],
+            "similarity": matches.similarity,
+            "selected_a": len(a.features),
+            "selected_b": len(b.features),
+            "view_a": self.view_a,
+            "view_b": self.view_b,
+        }
 
     @property
     def soft(self) -> Soft:

@@ -199,6 +199,7 @@ def _export(entry: Backbone, context: Context, precision: str, suffix: str = ONN
     if suffix != ONNX_SUFFIX:
         raise GraphError(f"{missing}: make one with 'engine export', or take --runtime onnxruntime")
     try:
+        from engine.cli_digest import remembered_digest
         from engine.cli_export import checkpoint_of
         from exporters.export import export_backbone
     except ImportError as error:
@@ -213,7 +214,15 @@ def _export(entry: Backbone, context: Context, precision: str, suffix: str = ONN
     bars = StageBars(f"{entry.alias} {precision}")
     try:
         images = check_images(None, entry, context, needed=precision in PHOTOGRAPHS_WANTED)
-        report = export_backbone(entry, checkpoint, context.roots.graphs, precision, progress=bars, images=images)
+        report = export_backbone(
+            entry,
+            checkpoint,
+            context.roots.graphs,
+            precision,
+            progress=bars,
+            images=images,
+            digest=remembered_digest(context),
+        )
     finally:
         bars.close()
     print(f"{entry.alias}: {report.summary()}", flush=True)

@@ -8,7 +8,7 @@ from engine.cli_options import option
 from engine.context import Context
 from engine.convert import arrays, colmap, hloc, tables
 from engine.convert.runs import choose_run, stored_runs
-from engine.convert.source import Source
+from engine.convert.source import MATCHES, PATCHES, Source
 from engine.convert.target import check_target
 from engine.errors import UsageError
 
@@ -39,6 +39,14 @@ class ConvertOptions:
     cameras: str = option(
         "folder", "--cameras", type=str, choices=colmap.CAMERAS, help="colmap: images of one size that share a camera"
     )
+    matches: str = option(
+        PATCHES,
+        "--matches",
+        type=str,
+        choices=MATCHES,
+        help="patches: the same keypoints in all pairs of a photograph, good for tracks; refined: where --refine dense "
+        "found matches to a fraction of a pixel, those, with keypoints of their own in each pair",
+    )
     overwrite: bool = option(False, "--overwrite", help="replace files of an earlier conversion")
 
 
@@ -54,7 +62,7 @@ def run_convert(options: ConvertOptions, context: Context) -> int:
     out = Path(options.out)
     check_target(out, FORMATS[options.to], options.overwrite)
     chosen = choose_run(runs, root, options.weights, options.run)
-    source = Source(chosen.folder, chosen.settings, context.roots.embeds)
+    source = Source(chosen.folder, chosen.settings, context.roots.embeds, options.matches)
     said = _convert(source, out, options)
     if source.outdated_pairs:
         said.append(

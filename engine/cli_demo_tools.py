@@ -19,7 +19,7 @@ from engine.errors import DataSetError
 from engine.graphs import GraphChoice, OpenedGraph
 from engine.match_run import RunFolders, RunPlan, run_pairs
 from engine.naming import walk_files
-from engine.pair_matching import DENSE
+from engine.pair_refinement import DENSE
 from engine.pairs import Pair, enumerate_pairs, file_entries
 from engine.photographs import Photographs
 from engine.report import ReportLimits, write_report

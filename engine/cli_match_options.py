@@ -9,7 +9,7 @@ from engine.cli_sources import hf_token_option, source_option
 from engine.cli_types import memory_size, number, whole_number
 from engine.dataset import DEFAULT_EXTS, DEFAULT_REGEX
 from engine.pair_lists import ALL
-from engine.pair_matching import NO_REFINEMENT, REFINEMENTS
+from engine.pair_refinement import NO_REFINEMENT, REFINEMENTS
 from engine.search import ROTATION_COUNTS
 from engine.verification import REPROJ_UNITS
 

@@ -2,6 +2,7 @@
 
 from collections import OrderedDict
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +17,7 @@ from engine.hooks import ModelKind
 from engine.imaging import image_file_facts, read_image
 from engine.loaded_graph import GraphRuntime
 from engine.pairs import Pair
+from engine.refine.local_features import Keypoints, find_keypoints
 from engine.resampling import encoded_size, resize
 from engine.results import MatchSettings, PairResult, Refinement, Verdict
 from engine.selection import select_tokens
@@ -151,6 +153,11 @@ class LoadedPhotograph:
             self._encoded[view] = encode_picture(self.entry, picture, self._runtime, view.rotation_deg)
         return self._encoded[view]
 
+    @cached_property
+    def keypoints(self) -> Keypoints:
+        """What refinement compares where patches agree on too little."""
+        return find_keypoints(self.pixels())
+
     def pixels(self) -> NDArray[np.uint8]:
         """[H, W, 3] uint8 RGB in original pixels."""
         if self._pixels is None:
@@ -232,6 +239,10 @@ class TwoPhotographs:
     def photograph(self, pair: Pair, side: str, /) -> NDArray[np.uint8]:
         """[H, W, 3] uint8 RGB in original pixels."""
         return self._sides[side].pixels()
+
+    def keypoints(self, pair: Pair, side: str, /) -> Keypoints:
+        """The keypoints of a side."""
+        return self._sides[side].keypoints
 
     def tokens(self, picture: NDArray[np.uint8], /) -> NDArray[np.float32]:
         """L2-normalised tokens [N, D] of a picture [H, W, 3] whose sides are multiples of the stride."""

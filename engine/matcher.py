@@ -21,7 +21,8 @@ from engine.features import FeatureMap
 from engine.graphs import DEFAULT_PRECISION, choose_graphs, graph_path, requested_backbones
 from engine.library import FileCache, LoadedPhotograph, MatchedPair, Photograph, TwoPhotographs
 from engine.only_graph import require_own_name
-from engine.pair_matching import NO_REFINEMENT, REFINEMENTS, PairMatcher, Procedure
+from engine.pair_matching import PairMatcher, Procedure
+from engine.pair_refinement import NO_REFINEMENT, REFINEMENTS
 from engine.plugin_calls import require_filter
 from engine.plugin_options import options_as_dict, parse_options
 from engine.plugin_registry import Registry, load_registry
@@ -89,7 +90,7 @@ class Matcher:
             scales: scales of b to search, or `auto`.
             decode: `fast` or `exact`: whether files of large JPEGs may be decoded at 1/2 to 1/8 of their size.
             min_inliers: a geometry of fewer inliers does not count.
-            refine: how point maps are refined below a patch; one of `engine.pair_matching.REFINEMENTS`.
+            refine: how point maps are refined below a patch; one of `engine.pair_refinement.REFINEMENTS`.
             threads: of the CPU provider; by default, the cores this process may use.
             registry: plugins on offer; by default the built-in ones and those of installed packages.
 

@@ -6,6 +6,7 @@ Where the view of b is searched, pairs go one by one (see `engine.pair_matching`
 verification runs in processes beside (see `engine.block_run`).
 """
 
+from collections import OrderedDict
 from collections.abc import Generator, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
@@ -20,9 +21,13 @@ from engine.events import emit
 from engine.feature_cache import FeatureCache
 from engine.pair_matching import PairMatcher, Procedure
 from engine.pairs import Pair
+from engine.refine.local_features import Keypoints, find_keypoints
 from engine.results import PairResult
 from engine.stage_times import StageTimes
 from engine.views import View
+
+KEYPOINTS_KEPT = 128
+"""Photographs whose keypoints stay in memory, most of a megabyte each."""
 
 
 class Pictures(Protocol):
@@ -66,6 +71,7 @@ class FeatureSource:
     def __init__(self, cache: FeatureCache, pictures: Pictures) -> None:
         self._cache = cache
         self._pictures = pictures
+        self._keypoints: OrderedDict[str, Keypoints] = OrderedDict()
 
     def __call__(self, pair: Pair, side: str, view: View, /) -> Prepared:
         """A view of one side, `a` or `b`, of a pair.
@@ -78,6 +84,16 @@ class FeatureSource:
     def photograph(self, pair: Pair, side: str, /) -> NDArray[np.uint8]:
         """The photograph of one side, [H, W, 3] uint8 RGB in original pixels."""
         return self._pictures.photograph(pair.a if side == "a" else pair.b)
+
+    def keypoints(self, pair: Pair, side: str, /) -> Keypoints:
+        """The keypoints of one side; those of the last photographs stay in memory."""
+        entry = pair.a if side == "a" else pair.b
+        if entry.key not in self._keypoints:
+            self._keypoints[entry.key] = find_keypoints(self._pictures.photograph(entry))
+            while len(self._keypoints) > KEYPOINTS_KEPT:
+                self._keypoints.popitem(last=False)
+        self._keypoints.move_to_end(entry.key)
+        return self._keypoints[entry.key]
 
     def tokens(self, picture: NDArray[np.uint8], /) -> NDArray[np.float32]:
         """L2-normalised tokens [N, D] of a picture."""

@@ -76,7 +76,8 @@ class RefinementStep:
     """What one step of refinement found.
 
     Attributes:
-        name: `softargmax`, `dense`, `structure` or `tiles`, with the shorter side of the common frame in pixels.
+        name: `softargmax`, `dense`, `structure` or `tiles`, with the shorter side of the common frame in pixels, and
+            `from_…` where it began with another map than the filter's.
         matches, inliers: of this step.
         uncertainty_px: median over the inliers of a match's standard deviation along one axis, in original pixels of
             b, estimated from the distances to the step's model; None where no model was found.
@@ -102,6 +103,7 @@ class Refinement:
         points_a_px, points_b_px: [K, 2] float64, matches of the last accepted step in original pixels, best first.
         uncertainty_px: [K] float64, standard deviation of each along one axis in original pixels of b; empty in results
             of a version that gave none.
+        alignment_after: the likeness, by the same measure, under the model that refinement ended with.
     """
 
     steps: tuple[RefinementStep, ...]
@@ -109,11 +111,13 @@ class Refinement:
     points_a_px: NDArray[np.float64]
     points_b_px: NDArray[np.float64]
     uncertainty_px: NDArray[np.float64] = field(default_factory=lambda: np.empty(0))
+    alignment_after: float | None = None
 
     def as_json(self) -> dict[str, Any]:
         """JSON-ready; positions to a hundredth of a pixel."""
         return {
             "alignment_before": self.alignment_before,
+            "alignment_after": self.alignment_after,
             "steps": [asdict(step) for step in self.steps],
             "points_px": {"a": np.round(self.points_a_px, 2).tolist(), "b": np.round(self.points_b_px, 2).tolist()},
             "uncertainty_px": np.round(self.uncertainty_px, 3).tolist(),
@@ -125,7 +129,8 @@ class Refinement:
         points_a, points_b = (np.asarray(values["points_px"][s], np.float64).reshape(-1, 2) for s in ("a", "b"))
         steps = tuple(RefinementStep(**step) for step in values["steps"])
         sigma = np.asarray(values.get("uncertainty_px", []), np.float64)
-        return cls(steps, values["alignment_before"], points_a, points_b, sigma)
+        after = values.get("alignment_after")
+        return cls(steps, values["alignment_before"], points_a, points_b, sigma, after)
 
 
 @dataclass(frozen=True)

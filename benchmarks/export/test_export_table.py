@@ -24,7 +24,6 @@ LARGEST_RUN_BYTES = 14 * 2**30
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "export.md"
 NOT_MEASURED = {
     ("vith16+", "fp16"),
-    ("vit7b16", "fp16"),
     ("vitl16sat", "fp16"),
     ("vit7b16sat", "fp32"),
     ("vit7b16sat", "bf16"),

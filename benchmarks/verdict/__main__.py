@@ -1,10 +1,10 @@
 """Calibrates the verdict: `python -m benchmarks.verdict --photographs DIR --out DIR --write`.
 
-Makes pairs that do and do not show one place (see `pairs`), matches them as does `engine match --rotations 12 --refine
-dense`, fits the weights on half of the photographs, tests them on the other half, then fits them on all. `--write` puts
-them into `engine/verdict/weights.json`, which the program reads, and the reliability into `docs/accuracy.md`; without
-it both are only printed. A pair counts as the same place where the geometry found is right as well: off by at most 5 %
-of b's diagonal on average.
+Makes pairs that do and do not show one place (see `pairs`), matches them as does `engine match --rotations 12
+--scales auto --refine dense`, fits the weights on half of the photographs, tests them on the other half, then fits them
+on all. `--write` puts them into `engine/verdict/weights.json`, which the program reads, and the reliability into
+`docs/accuracy.md`; without it both are only printed. A pair counts as the same place where the geometry found is right
+as well: off by at most 5 % of b's diagonal on average.
 """
 
 import argparse
@@ -18,16 +18,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from benchmarks.matched import matched
+from benchmarks.page import write_between
 from benchmarks.verdict.fit import fit_logistic, reliability
 from benchmarks.verdict.pairs import RANGES, CalibrationPair, make_calibration_pairs
-from engine.cli_common import chosen_graphs, opened
-from engine.cli_match import procedure_maker
 from engine.cli_match_options import MatchOptions
-from engine.context import Context, installed_versions
-from engine.match_run import RunFolders, RunPlan, run_pairs
+from engine.context import installed_versions
 from engine.plugin_registry import load_registry
 from engine.results import PairResult
-from engine.settings import load_roots, read_environment
 from engine.store.atomic import write_text
 from engine.verdict.evidence import gather
 from engine.verdict.judge import COARSE, REFINED, WEIGHTS_FILE, features
@@ -36,9 +34,8 @@ from plugins import BUILTINS
 
 WEIGHTS = Path(__file__).resolve().parents[2] / "engine" / "verdict" / WEIGHTS_FILE
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "accuracy.md"
-BEGIN, END = "<!-- verdict -->\n", "<!-- end of verdict -->"
 RIGHT_PCT = 5.0
-USED = {COARSE: ("chance", "ratio", "covered"), REFINED: ("chance", "ratio", "covered", "alignment")}
+USED = {COARSE: ("chance", "ratio", "covered"), REFINED: ("chance", "ratio", "covered", "alignment", "structure")}
 Row = tuple[dict[str, float], bool, str]
 """Features of a pair, whether it shows one place, and the photograph it stems from."""
 
@@ -54,13 +51,14 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--write", action="store_true", help=f"write {WEIGHTS_FILE}")
     asked = parser.parse_args(arguments)
     pairs = make_calibration_pairs(asked.photographs, asked.out, asked.seed, asked.every)
-    results, graph_sha256 = _match(pairs, asked.out, asked.weights)
-    content = calibrated(pairs, results)
+    options = MatchOptions(weights=[asked.weights], rotations=12, scales="auto", refine="dense")
+    found = matched([entry.pair for entry in pairs], asked.out, options)
+    content = calibrated(pairs, found.results)
     content["provenance"] = {
         "command": f"python -m benchmarks.verdict --every {asked.every} --seed {asked.seed} --weights {asked.weights}",
         "photographs": len({pair.source for pair in pairs}),
         "ranges": asdict(RANGES),
-        "backbone": {"alias": asked.weights, "graph_sha256": graph_sha256},
+        "backbone": {"alias": asked.weights, "graph_sha256": found.graph_sha256},
         "versions": installed_versions(),
     }
     for name, model in content["models"].items():
@@ -68,7 +66,7 @@ def main(arguments: list[str] | None = None) -> int:
     print(tables(content))
     if asked.write:
         write_text(WEIGHTS, json.dumps(content, indent=1, ensure_ascii=False) + "\n")
-        _write_page(PAGE, content)
+        write_between("verdict", tables(content), PAGE)
         print(f"wrote {WEIGHTS} and {PAGE}")
     return 0
 
@@ -173,28 +171,6 @@ def tables(content: dict[str, Any]) -> str:
             f"Brier score {entry['brier']:.3f}"
         )
     return "\n".join(lines)
-
-
-def _write_page(page: Path, content: dict[str, Any]) -> None:
-    text = page.read_text(encoding="utf-8")
-    before, after = text[: text.index(BEGIN) + len(BEGIN)], text[text.index(END) :]
-    write_text(page, f"{before}{tables(content)}\n{after}")
-
-
-def _match(pairs: Sequence[CalibrationPair], out: Path, weights: str) -> tuple[list[PairResult], str]:
-    roots = load_roots({**read_environment(), "EXPORT_ROOT": str(out / "exports")})
-    context = Context({}, roots, load_registry(BUILTINS, entry_points=False))
-    options = MatchOptions(weights=[weights], rotations=12, refine="dense")
-    make = procedure_maker(options, context)
-    (choice,) = chosen_graphs([weights], None, False, context)
-    graph = opened(choice, options.provider, context.registry)
-    results: list[PairResult] = []
-    folders = RunFolders(out / "images", out / "pair_match", out / "dinov3_embeds", None)
-    run_pairs([entry.pair for entry in pairs], graph, make(graph), folders, results.append, RunPlan(anew=True))
-    if len(results) != len(pairs):
-        raise RuntimeError(f"{len(pairs) - len(results)} pairs could not be matched")
-    found = {(result.image_a.key, result.image_b.key): result for result in results}
-    return [found[entry.pair.a.key, entry.pair.b.key] for entry in pairs], graph.sha256
 
 
 if __name__ == "__main__":

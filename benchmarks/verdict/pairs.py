@@ -1,7 +1,8 @@
 """Pairs of pictures that do or do not show the same place, made from single photographs, to calibrate the verdict on.
 
 True pairs are two views of one source: turned by any angle, scaled, tilted, in another light and season. False ones put
-a of one source beside b of another, by preference of the same kind of land, as neighbours by name usually are.
+a of one source beside b of another, by preference of the same kind of land, as neighbours by name usually are. Some are
+of plain pictures: uneven light and noise on one colour, where patches have nothing to go by but their position.
 """
 
 import re
@@ -13,6 +14,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from engine.dataset import scan
 from engine.evaluate.factors import SIDE_PX, Factor, Ranges, chance, draw_setting
 from engine.evaluate.layout import lay_out
 from engine.evaluate.synthetic import Plan, Source, make_pairs
@@ -24,7 +26,7 @@ from engine.store.atomic import write_bytes
 
 RANGES = Ranges(
     rotation_deg=(-180.0, 180.0),
-    scale=(0.5, 2.0),
+    scale=(1 / 3, 3.0),
     tilt_deg=(0.0, 20.0),
     overlap=(0.4, 1.0),
     stops=(-1.0, 1.0),
@@ -38,6 +40,10 @@ MOSAIC_SIDE = 3
 VIEWS_A_MOSAIC = 4
 FALSE_STEPS = (1, 3)
 """The false partners of picture a of pair i are the pictures b of pairs i + 1 and i + 3."""
+PLAIN_EVERY = 12
+"""For so many true pairs there is one of plain pictures."""
+PLAIN_A, PLAIN_B = 102, 103
+"""Labels beside those of the synthetic pairs."""
 _SEAM_PX = 8
 
 
@@ -69,7 +75,7 @@ def make_calibration_pairs(photographs: Path, out: Path, seed: int, every: int =
             other = (row + step) % len(cases)
             if sources[other].path != source.path and not _share(source, sources[other]):
                 pairs.append(CalibrationPair(Pair(case.pair.a, cases[other].pair.b), None, source.name))
-    return pairs
+    return pairs + _plain_pairs(len(cases) // PLAIN_EVERY, out / "plain", seed)
 
 
 def _plan(number: int, source: Source, seed: int) -> Plan:
@@ -95,6 +101,38 @@ def _share(one: Source, other: Source) -> bool:
     return bool(names[0] & names[1])
 
 
+def _plain_pairs(count: int, folder: Path, seed: int) -> list[CalibrationPair]:
+    """Pairs of pictures that show nothing: they are of no place, so not of one."""
+    rng = np.random.default_rng([seed, PLAIN_A])
+    for number in range(1, count + 1):
+        for label in (PLAIN_A, PLAIN_B):
+            name = f"plain_{label}"
+            write_bytes(folder / name / f"{name}_{number:04d}.png", encoded_png(_plain(rng)))
+    if not count:
+        return []
+    found = {entry.key: entry for entry in scan(folder, exts=["png"]).entries}
+    return [
+        CalibrationPair(Pair(found[f"{PLAIN_A}.{n:04d}"], found[f"{PLAIN_B}.{n:04d}"]), None, f"plain {n}")
+        for n in range(1, count + 1)
+    ]
+
+
+def _plain(rng: np.random.Generator) -> NDArray[np.uint8]:
+    """[S, S, 3] uint8: a colour with smooth shading of up to 12 grey levels and noise of up to 10."""
+    shading = cv2.resize(rng.uniform(-1, 1, (4, 4)), (SIDE_PX, SIDE_PX), interpolation=cv2.INTER_CUBIC)
+    picture = rng.uniform(60, 200, 3) + rng.uniform(0, 12) * shading[..., None]
+    picture = picture + rng.normal(0, rng.uniform(0, 10), (SIDE_PX, SIDE_PX, 3))
+    return np.asarray(np.clip(picture, 0, 255), np.uint8)
+
+
+def encoded_png(picture: NDArray[np.uint8]) -> bytes:
+    """A picture [H, W, 3] uint8 RGB as a file."""
+    done, data = cv2.imencode(".png", cv2.cvtColor(picture, cv2.COLOR_RGB2BGR))
+    if not done:
+        raise RuntimeError("OpenCV could not encode a picture")
+    return bytes(data.tobytes())
+
+
 def _mosaics(paths: list[Path], folder: Path) -> list[Source]:
     """Larger pictures made of tiles of one kind; their seams are blended over a few pixels."""
     made = []
@@ -104,10 +142,7 @@ def _mosaics(paths: list[Path], folder: Path) -> list[Source]:
             chosen = tiles[start : start + MOSAIC_SIDE**2]
             picture = _joined([read_image(path) for path in chosen])
             path = folder / f"{'+'.join(tile.stem for tile in chosen)}.png"
-            done, data = cv2.imencode(".png", cv2.cvtColor(picture, cv2.COLOR_RGB2BGR))
-            if not done:
-                raise RuntimeError(f"OpenCV could not encode {path}")
-            write_bytes(path, bytes(data.tobytes()))
+            write_bytes(path, encoded_png(picture))
             made.append(Source(path.name, path, (picture.shape[1], picture.shape[0])))
     return made
 

@@ -6,7 +6,7 @@ behind the tokens'.
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -24,6 +24,8 @@ from engine.store.matches_h5 import MatchStore
 from models.catalogue import backbone
 
 Points = NDArray[np.float64]
+PATCHES, REFINED = "patches", "refined"
+MATCHES = (PATCHES, REFINED)
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,17 +53,19 @@ class Source:
         outdated_pairs: pairs left out, as one of their photographs was replaced and matched anew in other pairs.
     """
 
-    def __init__(self, folder: Path, settings: MatchSettings, embed_root: Path) -> None:
+    def __init__(self, folder: Path, settings: MatchSettings, embed_root: Path, matches: str = PATCHES) -> None:
         """Reads the run through once.
 
         Args:
             folder: of the run's match shards.
             embed_root: `EMBED_ROOT`, where the run's feature maps may be.
+            matches: which matches are given, one of `MATCHES`.
 
         Raises:
             ResultFileError: a shard is damaged, so that pairs would be missing.
         """
         self.settings = settings
+        self._matches = matches
         self._stride = backbone(settings.weights).stride
         self._store = MatchStore(folder)
         self._refined: dict[str, dict[tuple[float, float], int]] = {}
@@ -112,11 +116,10 @@ class Source:
 
     def tokens(self, name: str) -> NDArray[np.int32]:
         """[N] int32: the token of the upright grid that each keypoint of an image lies in."""
-        (rows, cols), (width, height) = self.grid(name), self.images[name].size
-        refined = self._refined_points(name)
-        col = np.clip((refined[:, 0] + 0.5) * cols / width, 0, cols - 1).astype(np.int32)
-        row = np.clip((refined[:, 1] + 0.5) * rows / height, 0, rows - 1).astype(np.int32)
-        return np.concatenate([np.arange(rows * cols, dtype=np.int32), row * cols + col])
+        rows, cols = self.grid(name)
+        return np.concatenate(
+            [np.arange(rows * cols, dtype=np.int32), self._tokens_at(self.images[name], self._refined_points(name))]
+        )
 
     def keypoints_px(self, name: str) -> Points:
         """[N, 2] float64: keypoints (x, y) of an image in original pixels, the first pixel's centre at (0, 0)."""
@@ -141,8 +144,37 @@ class Source:
             result = self._store.get(name_a, name_b)
             self._check()
             if result is not None:
-                yield name_a, name_b, result
+                yield name_a, name_b, self._refined_result(result) if self._matches == REFINED else result
         self._check()
+
+    def _refined_result(self, result: PairResult) -> PairResult:
+        """The result with the matches of its last step of refinement, which are inliers all; others as they are.
+
+        Their similarity is 1 / (1 + u), u being a match's uncertainty in original pixels of b: there are no tokens to
+        compare, and readers expect that more is better.
+        """
+        refined = result.refinement
+        if refined is None or not len(refined.points_a_px):
+            return result
+        count = len(refined.points_a_px)
+        known = len(refined.uncertainty_px) == count
+        return replace(
+            result,
+            token_a=self._tokens_at(result.image_a, refined.points_a_px),
+            token_b=self._tokens_at(result.image_b, refined.points_b_px),
+            points_a_px=refined.points_a_px,
+            points_b_px=refined.points_b_px,
+            similarity=(1 / (1 + (refined.uncertainty_px if known else np.zeros(count)))).astype(np.float32),
+            verification=replace(result.verification, inliers=np.ones(count, bool)),
+        )
+
+    def _tokens_at(self, image: ImageRef, points: Points) -> NDArray[np.int32]:
+        """[N] int32: the token of the upright grid that each point [N, 2] of an image lies in."""
+        width, height = encoded_size(image.size, self.settings.image_size, self._stride)
+        rows, cols = height // self._stride, width // self._stride
+        col = np.clip((points[:, 0] + 0.5) * cols / image.size[0], 0, cols - 1).astype(np.int32)
+        row = np.clip((points[:, 1] + 0.5) * rows / image.size[1], 0, rows - 1).astype(np.int32)
+        return np.asarray(row * cols + col, np.int32)
 
     def _check(self) -> None:
         if self._store.problems:

@@ -1,10 +1,11 @@
 """The steps of refinement, each taken only where it makes the alignment better.
 
 patches -> soft arg-max -> dense matches of the encoded overlap -> structure at rising resolution -> tiles of what is
-larger. The yardstick of the guard is independent of the matches: `engine.refine.alignment`.
+larger. The yardstick of the guard is independent of the matches: `engine.refine.alignment`. Where several maps are
+proposed to start from, the first structure step decides: of pictures that show different places it finds too little.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,7 +16,6 @@ from engine.refine.alignment import COARSE_PX, alignment, likeness
 from engine.refine.attempts import Attempt
 from engine.refine.dense import Tokens, dense_matches
 from engine.refine.frame import Overlap, box_frame, find_overlap, overlap_frame
-from engine.refine.local_features import local_hypothesis
 from engine.refine.matches import FrameMatches, uncertainties
 from engine.refine.photograph import Matrix, Photograph, Pixels, scale_at
 from engine.refine.structure import Blocks, structure_matches
@@ -31,9 +31,6 @@ POINTS_KEPT = 1000
 SAME_PLACE_SHARE = 0.35
 """A structure step counts where so many of its matches agree. Between pictures of different places, a fifth to a third
 do: as many as fit some homography by chance, in windows that are a few times larger than the threshold."""
-CLEAR_SHARE = 0.4
-"""Once so many of the overlap's tokens agree on a model, no other hypothesis is tried."""
-HYPOTHESES = 3
 _SLACK = 0.002
 """Alignments nearer than this are the same."""
 _WORTH_REPEATING = 0.004
@@ -57,48 +54,55 @@ class Soft:
     threshold_px: float
 
 
+@dataclass(frozen=True, eq=False)
+class Start:
+    """A map to refine.
+
+    Attributes:
+        name: what proposed it; empty for the filter.
+        matrix: [3, 3] from original pixels of a to b.
+    """
+
+    name: str
+    matrix: Matrix
+
+
 def refine(
     a: Pixels,
     b: Pixels,
-    matrix: Matrix,
+    starts: Iterable[Start],
     estimate: Estimate,
     tokens: Tokens,
     steps: Sequence[Attempt],
     stride: int,
     *,
+    verified: Matrix | None = None,
     soft: Soft | None = None,
-    hypotheses: Sequence[Matrix] = (),
-) -> tuple[Matrix, Refinement]:
+) -> tuple[Matrix | None, Refinement]:
     """Refines a point map between two photographs.
 
     Args:
         a, b: [H, W, 3] uint8 RGB.
-        matrix: [3, 3] verified map from original pixels of a to b.
+        starts: where to begin, likeliest first; the next one is asked for only where one proves to be wrong.
         estimate: robust estimation of the map between two pictures.
         tokens: encodes a picture of the frame.
-        steps: what to try on frames of the overlap (see `attempts`); none to end with the soft arg-max.
+        steps: what to try on frames of the overlap (see `attempts`): a dense step, then ones of structure, the first
+            of which decides about the start; none to end with the soft arg-max.
         stride: pixels of a token.
-        soft: the first step; None to leave it out.
-        hypotheses: [3, 3] maps to start from where the verified one proves worse.
+        verified: the filter's map from original pixels of a to b, which is kept where nothing better is found.
+        soft: the first step from the filter's map; None to leave it out.
 
     Returns:
-        The refined map, never one that aligns the photographs worse than the one given; and how it came about.
+        The refined map, never one that aligns the photographs worse than the one verified; and how it came about.
     """
-    run = _Run(Photograph(a), Photograph(b), matrix, estimate, tokens, stride)
-    if soft is not None:
+    run = _Run(Photograph(a), Photograph(b), verified, estimate, tokens, stride)
+    if verified is not None and soft is not None:
         run.softly(soft)
-    queue = list(steps)
-    if queue and queue[0].name == "dense":
-        run.start(queue.pop(0), hypotheses)
-    repeated = False
-    for step in queue:
-        gained = run.frame_step(step)
-        if gained is None:
-            return run.outcome()
-        if step is queue[-1] and gained > _WORTH_REPEATING and not repeated:
-            repeated = run.frame_step(step) is not None
-    if queue:
-        run.tile_steps(queue[-1].shorter_px)
+    if not steps:
+        return run.outcome()
+    dense, first, *later = steps
+    if any(run.proven(start, dense, first) for start in starts):
+        run.sharpen(later)
     return run.outcome()
 
 
@@ -106,19 +110,25 @@ class _Run:
     """The state of refining one pair: the best model so far, and what was tried."""
 
     def __init__(
-        self, a: Photograph, b: Photograph, matrix: Matrix, estimate: Estimate, tokens: Tokens, stride: int
+        self, a: Photograph, b: Photograph, verified: Matrix | None, estimate: Estimate, tokens: Tokens, stride: int
     ) -> None:
         self._a, self._b = a, b
         self._estimate, self._tokens, self._stride = estimate, tokens, stride
+        self._steps: list[RefinementStep] = []
+        self._from = ""
+        self._begin(verified)
+        self._before = self._score(COARSE_PX)
+
+    def _begin(self, matrix: Matrix | None) -> None:
         self._best = matrix
         self._scores: dict[int, float | None] = {}
-        self._before = self._score(COARSE_PX)
-        self._steps: list[RefinementStep] = []
+        self._peaks: dict[int, float] = {}
         self._kept = (np.empty((0, 2)), np.empty((0, 2)), np.empty(0))
 
-    def outcome(self) -> tuple[Matrix, Refinement]:
+    def outcome(self) -> tuple[Matrix | None, Refinement]:
         points_a, points_b, sigma = (values[:POINTS_KEPT] for values in self._kept)
-        return self._best, Refinement(tuple(self._steps), self._before, points_a, points_b, sigma)
+        after = self._score(COARSE_PX)
+        return self._best, Refinement(tuple(self._steps), self._before, points_a, points_b, sigma, after)
 
     def softly(self, soft: Soft) -> None:
         """The first step: the model anew from softly placed patches."""
@@ -127,42 +137,38 @@ class _Run:
         sigma = _sigma(model, found, inliers)
         self._judge("softargmax", found, inliers, model, sigma, COARSE_PX)
 
-    def start(self, step: Attempt, hypotheses: Sequence[Matrix]) -> None:
-        """The dense step from the model so far, or from the hypothesis whose overlap has most tokens that agree."""
-        best: tuple[int, str, FrameMatches, NDArray[np.bool_], Matrix | None, NDArray[np.float64]] | None = None
-        for number, start in enumerate(self._starts(hypotheses)):
-            frame = overlap_frame(self._a, self._b, start, step.shorter_px, self._stride)
-            if frame is None:
-                continue
-            found = dense_matches(frame, self._tokens, self._stride, step.reach)
-            model, inliers = self._estimate(found.a, found.b, step.threshold_px)
-            sigma = _sigma(model, found, inliers) * frame.pixel_of_b
-            placed = None if model is None else frame.model(model)
-            label = step.label if number == 0 else f"{step.label}_hypothesis_{number}"
-            count = int(inliers.sum())
-            if best is None or count > best[0]:
-                best = (count, label, frame.in_photographs(found), inliers, placed, sigma)
-            if count >= CLEAR_SHARE * frame.tokens_seen(self._stride):
-                break
-        if best is not None:
-            _, label, found, inliers, placed, sigma = best
-            self._judge(label, found, inliers, placed, sigma, COARSE_PX)
+    def proven(self, start: Start, dense: Attempt, structure: Attempt) -> bool:
+        """Whether structure speaks for a start; its map, made better, is then the best one, else the one before is."""
+        before = self._best, self._scores, self._peaks, self._kept
+        old = self._score(COARSE_PX)
+        self._from = f"_from_{start.name}" if start.name else ""
+        if start.name:
+            self._begin(start.matrix)
+        self.frame_step(dense)
+        if self.frame_step(structure) is not None:
+            new = self._score(COARSE_PX)
+            if not start.name or old is None or (new is not None and new >= old - _SLACK):
+                return True
+        if start.name:
+            self._best, self._scores, self._peaks, self._kept = before
+        return False
 
-    def _starts(self, hypotheses: Sequence[Matrix]) -> Iterator[Matrix]:
-        """The model so far, hypotheses that differ from it and from one another, and last what local features say."""
-        tried: list[Matrix] = []
-        for start in [self._best, *hypotheses]:
-            if len(tried) < HYPOTHESES and not any(self._alike(start, other) for other in tried):
-                tried.append(start)
-                yield start
-        local = local_hypothesis(self._a, self._b)
-        if local is not None and not any(self._alike(local, other) for other in tried):
-            yield local
+    def sharpen(self, steps: Sequence[Attempt]) -> None:
+        """Structure at rising resolution, then tiles of what is larger."""
+        repeated = False
+        for step in steps:
+            gained = self.frame_step(step)
+            if gained is None:
+                return
+            if step is steps[-1] and gained > _WORTH_REPEATING and not repeated:
+                repeated = self.frame_step(step) is not None
+        if steps:
+            self.tile_steps(steps[-1].shorter_px)
 
     def frame_step(self, step: Attempt) -> float | None:
         """A structure step (or a further dense one); returns the gain in alignment, None where it found too little."""
-        frame = overlap_frame(self._a, self._b, self._best, step.shorter_px, self._stride)
-        if frame is None:
+        frame = self._best is not None and overlap_frame(self._a, self._b, self._best, step.shorter_px, self._stride)
+        if not frame:
             return None
         found = (
             structure_matches(frame, step.blocks)
@@ -177,14 +183,14 @@ class _Run:
         # Below the yardstick's own resolution a coarse one would judge noise.
         yardstick = 2 * COARSE_PX if step.shorter_px > 1.5 * COARSE_PX else COARSE_PX
         old = self._score(yardstick)
-        judged = self._judge(step.label, frame.in_photographs(found), inliers, placed, sigma, yardstick)
+        judged = self._judge(step.label + self._from, frame.in_photographs(found), inliers, placed, sigma, yardstick)
         if placed is None:
             return None
         return (self._score(yardstick) or 0.0) - (old or 0.0) if judged else 0.0
 
     def tile_steps(self, reached_px: float) -> None:
         """Tiles at twice the resolution, and so on to that of the coarser photograph, while they agree."""
-        while True:
+        while self._best is not None:
             overlap = find_overlap(self._a.size, self._b.size, self._best)
             if overlap is None or overlap.native_px < _LARGER * reached_px:
                 return
@@ -193,12 +199,13 @@ class _Run:
                 return
 
     def _tile_step(self, overlap: Overlap, shorter_px: float) -> bool:
+        assert self._best is not None
         resolution = shorter_px / float(overlap.extent.min())
         found = tile_matches(self._a, self._b, self._best, overlap, resolution, TILE_BLOCKS)
         pixel_of_b = scale_at(self._best, overlap.low + overlap.extent / 2) / resolution
         model, inliers = self._estimate(found.a, found.b, TILE_THRESHOLD_PX * pixel_of_b)
         count = int(inliers.sum())
-        label = f"tiles_{round(shorter_px)}px"
+        label = f"tiles_{round(shorter_px)}px{self._from}"
         if model is None or count < max(MIN_INLIERS, SAME_PLACE_SHARE * len(found)):
             self._steps.append(RefinementStep(label, len(found), count, None, None, False))
             return False
@@ -235,7 +242,7 @@ class _Run:
         if model is None or count < MIN_INLIERS:
             self._steps.append(RefinementStep(label, len(found), count, None, None, False))
             return False
-        old, score = self._score(yardstick_px), alignment(self._a, self._b, model, yardstick_px)
+        old, score = self._peak(yardstick_px), alignment(self._a, self._b, model, yardstick_px)
         better = score is not None and (old is None or score >= old - _SLACK)
         self._steps.append(RefinementStep(label, len(found), count, float(np.median(sigma)), score, better))
         if better:
@@ -249,18 +256,18 @@ class _Run:
 
     def _score(self, yardstick_px: int) -> float | None:
         """The alignment of the best model so far."""
+        if self._best is None:
+            return None
         if yardstick_px not in self._scores:
             self._scores[yardstick_px] = alignment(self._a, self._b, self._best, yardstick_px)
         return self._scores[yardstick_px]
 
-    def _alike(self, first: Matrix, second: Matrix) -> bool:
-        """Whether two maps send the overlap of the first to about the same place: within 3 % of b's diagonal."""
-        overlap = find_overlap(self._a.size, self._b.size, first)
-        if overlap is None:
-            return False
-        corners = overlap.low + overlap.extent * np.array([[0.2, 0.2], [0.8, 0.2], [0.8, 0.8], [0.2, 0.8]])
-        distance = np.linalg.norm(project(first, corners) - project(second, corners), axis=1)
-        return bool(distance.mean() < 0.03 * np.hypot(*self._b.size))
+    def _peak(self, yardstick_px: int) -> float | None:
+        """The best alignment of any model taken since the start, so that many small losses do not add up."""
+        score = self._score(yardstick_px)
+        if score is not None:
+            self._peaks[yardstick_px] = max(score, self._peaks.get(yardstick_px, score))
+        return self._peaks.get(yardstick_px)
 
 
 def _sigma(model: Matrix | None, found: FrameMatches, inliers: NDArray[np.bool_]) -> NDArray[np.float64]:

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine.hooks import ModelKind
-from engine.results import ImageRef, PairResult, Verification
+from engine.results import ImageRef, PairResult, Refinement, Verification
 from engine.verdict.geometry import Overlap, covered_share, is_collapsed, is_mirrored, overlap_of
 from engine.verification import ENCODED, residuals_px
 
@@ -40,8 +40,9 @@ class Evidence:
         inlier_ratio: share of inliers among the matches that lie in the overlap, 0 to 1.
         covered: share of the overlap (of photograph a where the model tells no overlap) that inliers are spread over.
         overlap_a, overlap_b: share of each photograph that the model maps into the other; None for epipolar models.
-        alignment_gain: see `alignment`; how much refinement improved it, 0 where it did not.
         alignment: likeness of both photographs' structure under the refined model, -1 to 1; None without refinement.
+        structure: share of the blocks of the common frame, compared at the coarsest step of structure, that agree on
+            the refined model, 0 to 1; 0 where that step was not taken, None without refinement.
         flags: what is degenerate, of `FLAGS`.
     """
 
@@ -53,7 +54,7 @@ class Evidence:
     overlap_a: float | None
     overlap_b: float | None
     alignment: float | None
-    alignment_gain: float
+    structure: float | None
     flags: tuple[str, ...]
 
 
@@ -70,7 +71,7 @@ def gather(result: PairResult) -> Evidence | None:
         found = result.verification
     count = len(result.similarity)
     if found.matrix is None or not found.inlier_count:
-        return Evidence(count, 0, 0.0, 0.0, 0.0, None, None, None, 0.0, (TOO_FEW,))
+        return Evidence(count, 0, 0.0, 0.0, 0.0, None, None, None, None, (TOO_FEW,))
     frame = _Frame.of(result)
     a, b = result.points_a_px * frame.scale_a, result.points_b_px * frame.scale_b
     inliers_a, inliers_b = a[found.inliers], b[found.inliers]
@@ -93,11 +94,6 @@ def gather(result: PairResult) -> Evidence | None:
         chance = frame.chance_of_line()
     samples = _SAMPLES.get(found.model or found.filter, 7 if found.kind is ModelKind.EPIPOLAR else 4)
     refined = result.refinement
-    after = [step.alignment for step in refined.steps if step.accepted] if refined else []
-    alignment = None if refined is None else next((value for value in reversed(after) if value is not None), None)
-    if refined is not None and alignment is None:
-        alignment = refined.alignment_before
-    before = refined.alignment_before if refined else None
     return Evidence(
         matches=count,
         inliers=len(inliers_a),
@@ -106,10 +102,25 @@ def gather(result: PairResult) -> Evidence | None:
         covered=covered_share(inliers_a, frame.size_a, overlap),
         overlap_a=overlap.share_a if overlap else None,
         overlap_b=overlap.share_b if overlap else None,
-        alignment=alignment,
-        alignment_gain=max(0.0, alignment - before) if alignment is not None and before is not None else 0.0,
+        alignment=None if refined is None else _alignment(refined),
+        structure=None if refined is None else _structure(refined),
         flags=tuple(flags),
     )
+
+
+def _alignment(refined: Refinement) -> float:
+    """The alignment under the final model; of results of a version that did not give it, that of the last step."""
+    if refined.alignment_after is not None:
+        return refined.alignment_after
+    taken = [step.alignment for step in refined.steps if step.accepted and step.alignment is not None]
+    return [refined.alignment_before or 0.0, *taken][-1]
+
+
+def _structure(refined: Refinement) -> float:
+    for step in refined.steps:
+        if step.accepted and step.name.startswith("structure"):
+            return step.inliers / step.matches
+    return 0.0
 
 
 def _by_structure(result: PairResult) -> PairResult:

@@ -42,12 +42,13 @@ class LogisticModel:
 def features(evidence: Evidence) -> dict[str, float]:
     """What the logistic model weighs; all 0 without a geometry, or with one that no two photographs of a place have."""
     if not evidence.inliers or IMPOSSIBLE.intersection(evidence.flags):
-        return dict.fromkeys(("chance", "ratio", "covered", "alignment"), 0.0)
+        return dict.fromkeys(("chance", "ratio", "covered", "alignment", "structure"), 0.0)
     return {
         "chance": math.log10(1.0 - evidence.log10_false_alarms),
         "ratio": evidence.inlier_ratio,
         "covered": evidence.covered,
         "alignment": max(0.0, evidence.alignment or 0.0),
+        "structure": evidence.structure or 0.0,
     }
 
 

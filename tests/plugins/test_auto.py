@@ -9,6 +9,7 @@ from engine.coordinates import project
 from engine.plugin_registry import load_registry
 from engine.verification import model_name, verify_matches, with_matrix
 from plugins import BUILTINS, auto
+from plugins.choice import rounding_px
 from plugins.robust import ProjectiveOptions
 
 RECORD = load_registry(BUILTINS, entry_points=False).filter("auto")
@@ -48,6 +49,36 @@ def test_a_few_tall_things_on_flat_ground_leave_a_plane_and_many_do_not() -> Non
         seen_a, seen_b = ground @ camera.T, (ground @ tilt.T + (0.5, 0.6, 0.3)) @ camera.T
         a, b = (seen[:, :2] / seen[:, 2:] + rng.normal(0, 1.0, (300, 2)) for seen in (seen_a, seen_b))
         assert auto.verify(a, b, ProjectiveOptions(reproj_th=4.0)).model == expected
+
+
+def patch_scene(seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """Flat ground as patches match it: rounded to centres 16 px apart, half of the matches taken for a neighbour."""
+    rng = np.random.default_rng(seed)
+    true = np.array([[0.8, -0.35, 120.0], [0.3, 0.85, -20.0], [1e-4, -5e-5, 1.0]])
+    col, row = np.meshgrid(np.arange(28), np.arange(21))
+    a = np.column_stack([col.ravel(), row.ravel()]) * 16 + 7.5
+    a = a[rng.choice(len(a), 180, replace=False)]
+    b = by_hand(true, a)
+    missed = rng.random(len(a)) < 0.5
+    b[missed] += rng.normal(0, 30, (int(missed.sum()), 2))
+    b[rng.random(len(a)) < 0.2] = rng.uniform(0, 400, 2)
+    return a, np.round((b - 7.5) / 16) * 16 + 7.5
+
+
+def test_patches_taken_for_their_neighbours_are_no_relief() -> None:
+    for seed in range(6):
+        a, b = patch_scene(seed)
+        assert auto.verify(a, b, ProjectiveOptions()).kind is ModelKind.POINT_MAP
+
+
+def test_rounding_is_that_of_a_grid_in_both_pictures() -> None:
+    a, b = patch_scene(0)
+    assert rounding_px(a, b) == pytest.approx(16 * np.sqrt(2 / 12), rel=0.4)
+    turn = np.array([[0.8, -0.6], [0.6, 0.8]])
+    assert rounding_px(a @ turn.T, b) == pytest.approx(rounding_px(a, b), rel=0.5)
+    placed = b + np.random.default_rng(0).normal(0, 2, b.shape)
+    assert rounding_px(a, placed) < 0.1, "places between the centres were not rounded"
+    assert rounding_px(a[:1], b[:1]) < 0.1
 
 
 @pytest.mark.parametrize("name", MODELS)

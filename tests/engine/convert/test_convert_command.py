@@ -22,6 +22,8 @@ from convert_samples import (
 
 from engine.cli import main
 from engine.convert.source import Source
+from engine.coordinates import project
+from engine.results import Refinement, RefinementStep
 
 FORMATS = ("hloc", "colmap", "npy", "csv")
 
@@ -63,6 +65,33 @@ def test_arrays_hold_everything(stored, tmp_path):
     for row, name in enumerate(names):
         np.testing.assert_array_equal(np.load(f"out/descriptors/{row:05d}.npy"), maps[name].descriptors)
         np.testing.assert_array_equal(load["global_descriptors"][row], maps[name].global_descriptor)
+
+
+def test_matches_below_a_patch_are_converted_on_demand(images, tmp_path):
+    """Where a pair was refined densely, its last matches take the place of the patches'; other pairs stay."""
+    rng = np.random.default_rng(0)
+    points_a = rng.uniform((20, 20), (np.array(SIZE) - 20) * 0.5, (40, 2))
+    points_b = project(HOMOGRAPHY, points_a)
+    sigma = np.linspace(0.1, 2.0, 40)
+    step = RefinementStep("structure_800px", 50, 40, 0.5, 0.6, True)
+    dense = replace(
+        result(images[0], images[1], seed=1), refinement=Refinement((step,), 0.1, points_a, points_b, sigma, 0.6)
+    )
+    plain = result(images[2], images[0], seed=2)
+    store_matches(tmp_path / "exports/pair_match", tmp_path / "data", [dense, plain])
+    store_features(tmp_path / "exports/dinov3_embeds", tmp_path / "data", images)
+    assert main(["convert", "--to", "npy", "--out", "patches"]) == 0
+    assert main(["convert", "--to", "npy", "--out", "refined", "--matches", "refined"]) == 0
+    patches, refined_points = (np.load(f"{name}/points_b_px.npy") for name in ("patches", "refined"))
+    offsets = np.load("refined/offsets.npy")
+    np.testing.assert_array_equal(patches[: len(dense.similarity)], dense.points_b_px)
+    np.testing.assert_allclose(refined_points[slice(*offsets[:2])], points_b, atol=0.01)
+    np.testing.assert_array_equal(refined_points[slice(*offsets[1:3])], plain.points_b_px)
+    assert np.load("refined/inliers.npy")[slice(*offsets[:2])].all()
+    scores = np.load("refined/similarities.npy")[slice(*offsets[:2])]
+    np.testing.assert_allclose(scores, 1 / (1 + sigma), atol=1e-3)
+    assert main(["convert", "--to", "hloc", "--out", "hloc", "--matches", "refined"]) == 0
+    assert main(["convert", "--to", "colmap", "--out", "colmap", "--matches", "refined"]) == 0
 
 
 def test_tables_hold_the_numbers_to_the_last_digit(stored):

@@ -1,4 +1,5 @@
 import json
+from collections.abc import Iterator
 from pathlib import Path
 
 import cv2
@@ -16,7 +17,8 @@ from engine.refine.attempts import attempts
 from engine.refine.dense import dense_matches, similarity_volume
 from engine.refine.frame import overlap_frame
 from engine.refine.photograph import Photograph
-from engine.refine.steps import refine
+from engine.refine.steps import Estimate as Estimator
+from engine.refine.steps import Start, refine
 from engine.refine.structure import Blocks, structure_matches
 from engine.results import Refinement
 from engine.runtime import open_graph
@@ -129,10 +131,20 @@ def test_structure_matches_lie_within_a_fraction_of_a_pixel_of_the_truth() -> No
     assert np.array_equal(found.quality, np.sort(found.quality)[::-1])
 
 
+def refined(
+    a: np.ndarray, b: np.ndarray, matrix: np.ndarray, estimator: Estimator, encoder: PhotographEncoder
+) -> tuple[np.ndarray, Refinement]:
+    """Refines the filter's map."""
+    steps = attempts(320, 16)
+    found, report = refine(a, b, [Start("", matrix)], estimator, encoder.tokens, steps, 16, verified=matrix)
+    assert found is not None
+    return found, report
+
+
 @pytest.mark.parametrize("off_px", [3.0, 12.0])
 def test_refinement_brings_a_wrong_model_below_a_third_of_a_pixel(encoder: PhotographEncoder, off_px: float) -> None:
     a, b = pair_of_photographs()
-    matrix, report = refine(a, b, wrong_by(off_px), estimate, encoder.tokens, attempts(320, 16), 16)
+    matrix, report = refined(a, b, wrong_by(off_px), estimate, encoder)
     assert corner_error_px(wrong_by(off_px)) > off_px
     assert corner_error_px(matrix) < 0.34
     assert report.steps[-1].uncertainty_px is not None
@@ -149,10 +161,45 @@ def test_a_good_model_is_never_made_worse(encoder: PhotographEncoder) -> None:
     def misleading(a_px: np.ndarray, b_px: np.ndarray, threshold_px: float) -> tuple[np.ndarray, np.ndarray]:
         return np.array([[1.0, 0, 9.0], [0, 1, 7.0], [0, 0, 1]]), np.ones(len(a_px), bool)
 
-    matrix, report = refine(a, b, TRUE, misleading, encoder.tokens, attempts(320, 16), 16)
+    matrix, report = refined(a, b, TRUE, misleading, encoder)
     assert np.array_equal(matrix, TRUE)
     assert report.steps
     assert not any(step.accepted for step in report.steps)
+    assert len(report.points_a_px) == 0
+
+
+FAR = np.array([[1.0, 0, 180.0], [0, 1, -150.0], [0, 0, 1]])
+"""A map that sends the overlap somewhere else."""
+
+
+def test_the_first_start_that_structure_confirms_is_refined(encoder: PhotographEncoder) -> None:
+    a, b = pair_of_photographs()
+    asked = []
+
+    def starts() -> Iterator[Start]:
+        for start in (Start("", FAR), Start("keypoints", wrong_by(12.0)), Start("more", TRUE)):
+            asked.append(start.name)
+            yield start
+
+    matrix, report = refine(a, b, starts(), estimate, encoder.tokens, attempts(320, 16), 16, verified=FAR)
+    assert matrix is not None
+    assert corner_error_px(matrix) < 0.34
+    assert asked == ["", "keypoints"], "what is right needs no further start"
+    taken = {step.name.partition("_from_")[2] for step in report.steps if step.accepted}
+    assert "keypoints" in taken
+    assert report.alignment_after is not None
+    assert report.alignment_after > (report.alignment_before or 0.0)
+
+
+@pytest.mark.parametrize("verified", [None, TRUE])
+def test_starts_that_structure_does_not_confirm_change_nothing(
+    encoder: PhotographEncoder, verified: np.ndarray | None
+) -> None:
+    a, b = pair_of_photographs()
+    starts = [Start("keypoints", FAR)]
+    matrix, report = refine(a, b, starts, estimate, encoder.tokens, attempts(320, 16), 16, verified=verified)
+    assert matrix is verified
+    assert [step.name for step in report.steps if step.name.startswith("structure_480")] == []
     assert len(report.points_a_px) == 0
 
 

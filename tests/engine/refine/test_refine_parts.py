@@ -11,7 +11,7 @@ from conftest import texture
 from engine.coordinates import project, token_centres_px
 from engine.features import FeatureMap, Matches
 from engine.refine.frame import find_overlap
-from engine.refine.local_features import local_hypothesis
+from engine.refine.local_features import find_keypoints, keypoint_map
 from engine.refine.matches import RAYLEIGH_MEDIAN, uncertainties
 from engine.refine.photograph import Photograph
 from engine.refine.softargmax import soft_matches
@@ -190,9 +190,9 @@ def test_local_features_propose_a_map_between_pictures_of_other_size_and_turn() 
     cos, sin = scale * np.cos(angle), scale * np.sin(angle)
     true = np.array([[cos, -sin, 500.0], [sin, cos, -800.0], [0, 0, 1]])
     b = cv2.warpPerspective(a, true, (700, 700), flags=cv2.INTER_CUBIC)
-    found = local_hypothesis(Photograph(a), Photograph(b))
+    found = keypoint_map(find_keypoints(a), find_keypoints(b))
     assert found is not None
     corners = project(np.linalg.inv(true), np.array([[100.0, 100.0], [600.0, 100.0], [600.0, 600.0], [100.0, 600.0]]))
     assert np.linalg.norm(project(found, corners) - project(true, corners), axis=1).max() < 3
     other = np.clip(128 + 600 * cv2.GaussianBlur(rng.normal(0, 1, (700, 700, 3)), (0, 0), 3.0), 0, 255)
-    assert local_hypothesis(Photograph(a), Photograph(other.astype(np.uint8))) is None
+    assert keypoint_map(find_keypoints(a), find_keypoints(other.astype(np.uint8))) is None
