@@ -87,8 +87,12 @@ def browser() -> Iterator[Any]:
     opened.quit()
 
 
-SCROLL = f"""const box = document.getElementById('rows'); let n = 0;
-    (function frame() {{ if (n++ >= {FRAMES}) return done(); box.scrollTop += 500; requestAnimationFrame(frame); }})()"""
+SCROLL = f"""const box = document.getElementById('rows'); let turn = 0;
+    (function frame() {{
+      if (turn++ >= {FRAMES}) return done();
+      box.scrollTop += 500;
+      requestAnimationFrame(frame);
+    }})()"""
 SETTLE = "requestAnimationFrame(() => requestAnimationFrame(() => setTimeout(done)))"
 
 
