@@ -88,7 +88,7 @@
     const rows = pairsOf(image);
     const cards = rows.slice(0, PARTNERS).map((row) => {
       const other = pairs.a[row] === image ? pairs.b[row] : pairs.a[row];
-      const note = pairs.i[row] < 0 ? [el("span.warning", {}, t("no_model"))] : [Report.parts.inlierCount(row), " " + t("inliers") + "  ·  " + (Report.parts.verdict(row) || percent(pairs.i[row], pairs.m[row]))];
+      const note = pairs.i[row] < 0 ? [el("span.warning", {}, t("no_model"))] : [Report.parts.inlierCount(row), " " + t("inliers") + "  ·  ", el("span", {}, Report.parts.verdict(row) || percent(pairs.i[row], pairs.m[row]))];
       return el("a.card.small", { href: "#/pair/" + row }, Report.parts.thumbnail(other), el("div.card-name", {}, Report.get("run").images[other].key), el("div.card-note", {}, note));
     });
     const withCopy = rows.some(Report.parts.hasDetail) && about.picture;
