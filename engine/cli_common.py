@@ -204,7 +204,8 @@ def _export(entry: Backbone, context: Context, precision: str, suffix: str = ONN
         from exporters.export import export_backbone
     except ImportError as error:
         raise GraphError(
-            f"{missing}, and it cannot be exported here ({error}): install the extra 'export', or bring the graph"
+            f"{missing}, and it cannot be exported here ({error}): install the extra 'export' "
+            "(pip install 'dinov3-match[export]'), or bring the graph"
         ) from error
     try:
         checkpoint = checkpoint_of(entry, context.roots.weights)

@@ -3,7 +3,6 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from engine.cli_match import match_root
 from engine.cli_options import option
 from engine.context import Context
 from engine.convert import arrays, colmap, hloc, tables
@@ -11,6 +10,7 @@ from engine.convert.runs import choose_run, stored_runs
 from engine.convert.source import MATCHES, PATCHES, Source
 from engine.convert.target import check_target
 from engine.errors import UsageError
+from engine.settings import tagged
 
 FORMATS = {"hloc": hloc.FILES, "colmap": colmap.FILES, "npy": arrays.FILES, "csv": tables.FILES}
 """Each format and the files it consists of."""
@@ -52,7 +52,7 @@ class ConvertOptions:
 
 def run_convert(options: ConvertOptions, context: Context) -> int:
     """Converts one stored run, or lists them."""
-    root = match_root(context, options.tag)
+    root = tagged(context.roots.matches, options.tag)
     runs = stored_runs(root)
     if options.run == "list":
         print("\n".join(run.line() for run in runs) or f"no matches are stored below {root}")

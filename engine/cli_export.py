@@ -88,7 +88,9 @@ def run_export(options: ExportOptions, context: Context) -> int:
         from exporters.export import export_backbone
         from exporters.precisions import precision_named
     except ImportError as error:
-        raise WorkError(f"export needs torch and onnx ({error}): install the extra 'export'") from error
+        raise WorkError(
+            f"export needs torch and onnx ({error}): install the extra 'export' (pip install 'dinov3-match[export]')"
+        ) from error
     for name in options.precision:
         precision_named(name)
     if options.calibrate is not None and "int8" not in options.precision:

@@ -1,5 +1,8 @@
 """`engine list`: every backbone, its checkpoint and its graphs."""
 
+import shutil
+import sys
+import textwrap
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,10 +21,8 @@ from models.contract import SOURCE_HF, SOURCE_HUB
 from models.cost import gflops, parameters
 from models.find import checkpoint_candidates
 
-LICENCES = {
-    True: "trained for this program, Apache-2.0",
-    False: "weights by Meta, DINOv3 License (https://github.com/facebookresearch/dinov3/blob/main/LICENSE.md)",
-}
+LICENCE = "https://github.com/facebookresearch/dinov3/blob/main/LICENSE.md"
+LICENCES = {True: "trained for this program, Apache-2.0", False: "Meta, DINOv3 License"}
 """By whether the backbone is the bundled one."""
 
 _OTHER_SOURCES = (SOURCE_HUB, SOURCE_HF)
@@ -61,21 +62,30 @@ def run_list(options: ListOptions, context: Context) -> int:
         entry = BACKBONES[alias]
         print(
             f"{alias:<10} {entry.group.value}, {parameters(entry) / 1e6:,.1f} million parameters, "
-            f"{gflops(entry, options.image_size, options.image_size):,.1f} GFLOPs at {options.image_size} x "
-            f"{options.image_size} px; {LICENCES[alias == BUNDLED_ALIAS]}"
+            f"{gflops(entry, options.image_size, options.image_size):,.1f} GFLOPs; {LICENCES[alias == BUNDLED_ALIAS]}"
         )
         for line, right in [checkpoint_line(entry, options, context), *graph_lines(entry, options, context)]:
-            print(f"    {line}")
+            _say(line)
             wrong += not right
     if not options.weights:
         others = [graph_line(path, options, context.registry) for path in other_graphs(context)]
         if others:
             print("graphs of other models")
         for line, right in others:
-            print(f"    {line}")
+            _say(line)
             wrong += not right
+    print(f"GFLOPs: at {options.image_size} x {options.image_size} px\nDINOv3 License: {LICENCE}")
     print(f"checkpoints below {context.roots.weights}, graphs in {context.roots.graphs}")
     return 1 if wrong else 0
+
+
+def _say(line: str) -> None:
+    """Prints a line below a heading, whole in a file and wrapped between words in a terminal."""
+    width = shutil.get_terminal_size().columns if sys.stdout.isatty() else len(line) + 4
+    wrapper = textwrap.TextWrapper(
+        width, initial_indent=" " * 4, subsequent_indent=" " * 6, break_long_words=False, break_on_hyphens=False
+    )
+    print(wrapper.fill(line))
 
 
 def checkpoint_line(entry: Backbone, options: ListOptions, context: Context) -> tuple[str, bool]:

@@ -23,6 +23,7 @@ from engine.progress import say
 from engine.results import MatchSettings, PairResult
 from engine.runtime import check_provider
 from engine.search import SearchPlan, parse_scales
+from engine.settings import tagged
 from engine.tiles import photographs_of
 from engine.views import UPRIGHT
 
@@ -36,7 +37,7 @@ def run_match(options: MatchOptions, context: Context) -> int:
     """Matches the pairs asked for with every graph asked for; exit code 1 when a photograph or a graph failed."""
     make_procedure = procedure_maker(options, context)
     check_provider(options.provider)
-    matches = match_root(context, options.tag)
+    matches = tagged(context.roots.matches, options.tag)
     choices = chosen_graphs(
         list(options.weights),
         options.group,
@@ -121,16 +122,6 @@ def alias_assignments(options: MatchOptions) -> dict[str, str]:
         for name, value in aliases.items()
         if value is not None
     }
-
-
-def match_root(context: Context, tag: str | None) -> Path:
-    """MATCH_ROOT, or its sibling of this tag."""
-    root = context.roots.matches
-    if tag is None:
-        return root
-    if not tag.strip() or any(letter in tag for letter in '/\\:*?"<>|'):
-        raise UsageError(f"--tag '{tag}' cannot be part of a folder name")
-    return root.with_name(f"{root.name}-{tag}")
 
 
 def _run_graph(

@@ -4,7 +4,6 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-from engine.cli_match import match_root
 from engine.cli_options import option
 from engine.cli_types import whole_number
 from engine.context import Context
@@ -21,6 +20,7 @@ from engine.report.source import FileSource, ResultSource, SourcePair, StoreSour
 from engine.report.tokens import Encode
 from engine.report.write import Draw
 from engine.results import ImageRef
+from engine.settings import tagged
 from engine.views import View
 from engine.vis import PictureMaker
 from engine.vis_pairs import pair_of_result
@@ -84,7 +84,7 @@ def run_report(options: ReportOptions, context: Context) -> int:
     roots = context.roots
     if options.root and options.tag is not None:
         raise UsageError("--root and --tag both name the results: give one of them")
-    results = Path(options.root).expanduser() if options.root else match_root(context, options.tag)
+    results = Path(options.root).expanduser() if options.root else tagged(context.roots.matches, options.tag)
     report = "report" if options.tag is None else f"report-{options.tag}"
     out = Path(options.out).expanduser() if options.out else roots.exports / report
     check_replaceable(out)

@@ -159,7 +159,9 @@ def load_wanted(
         from exporters.sources.hf import load_hf
         from exporters.sources.hub import load_hub, require_clone
     except ImportError as error:
-        raise WorkError(f"export needs torch and onnx ({error}): install the extra 'export'") from error
+        raise WorkError(
+            f"export needs torch and onnx ({error}): install the extra 'export' (pip install 'dinov3-match[export]')"
+        ) from error
     if wanted.source == SOURCE_HUB and wanted.backbone is not None:
         from engine.cli_export import checkpoint_of
 

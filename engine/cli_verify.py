@@ -77,7 +77,9 @@ def run_verify(options: VerifyOptions, context: Context) -> int:
     try:
         from exporters.precisions import precision_named
     except ImportError as error:
-        raise WorkError(f"verifying needs torch and onnx ({error}): install the extra 'export'") from error
+        raise WorkError(
+            f"verifying needs torch and onnx ({error}): install the extra 'export' (pip install 'dinov3-match[export]')"
+        ) from error
     for name in options.precision:
         precision_named(name)
     wide = options.group is not None or options.all_weights

@@ -16,7 +16,7 @@ from engine.photographs import Photographs
 from engine.plugin_registry import Registry
 from engine.result_picker import PickingStopped
 from engine.runtime import AUTO, check_provider
-from engine.settings import Roots, read_environment
+from engine.settings import Roots, read_environment, tagged
 from engine.vis import LINES_ONLY, NewVerification, PictureMaker, picture_path
 from engine.vis_pairs import DrawablePair
 from engine.vis_tokens import TokenFinder
@@ -82,6 +82,9 @@ class VisOptions:
     )
     root: str | None = option(None, "-r", "--root", type=str, metavar="DIR", help="result files, else MATCH_ROOT")
     out: str | None = option(None, "-o", "--out", type=str, metavar="DIR", help="folder of the pictures, else VIS_ROOT")
+    tag: str | None = option(
+        None, "--tag", type=str, metavar="NAME", help="draw MATCH_ROOT-NAME, by default to VIS_ROOT-NAME"
+    )
     all: bool = option(False, "-a", "--all", help="draw all result files, without asking")
     ransac: str | None = option(
         None,
@@ -163,8 +166,10 @@ def run_vis(
     if options.point is not None and "heatmap" not in modes:
         raise UsageError("--point chooses the patch of the heat map: add --mode heatmap")
     check_provider(options.provider)
+    if options.tag is not None and (options.root or options.files):
+        raise UsageError("--tag names the results, as --root and result files do: give one of them")
     try:
-        chosen = chosen_results(options, roots.matches, stdin, stdout)
+        chosen = chosen_results(options, tagged(roots.matches, options.tag), stdin, stdout)
     except PickingStopped:
         print("nothing drawn", file=stdout)
         return 0
@@ -172,7 +177,8 @@ def run_vis(
     maker = PictureMaker(Photographs(roots.images), registry, strokes, asked, modes, tokens, options.point)
     if asked is not None:
         print(f"verifying again, as asked by {', '.join(asked.sources.values())}", file=stdout)
-    return _draw_all(chosen, Path(options.out).expanduser() if options.out else roots.pictures, maker, stdout)
+    out = Path(options.out).expanduser() if options.out else tagged(roots.pictures, options.tag)
+    return _draw_all(chosen, out, maker, stdout)
 
 
 def _draw_all(chosen: list[Path | DrawablePair], picture_root: Path, maker: PictureMaker, stdout: TextIO) -> int:

@@ -140,9 +140,12 @@ class DataSet:
         of = "" if wanted.flight is None else f" of flight {wanted.flight}"
         altitudes = {key.altitude_value: key.altitude for key in keys}
         if wanted.altitude not in altitudes:
-            near = [
-                altitudes[value] for value in sorted(altitudes, key=lambda value: (abs(value - wanted.altitude), value))
-            ]
+            # Alike as it is typed, such as 40 and 400, before near in height.
+            alike = {
+                value: difflib.SequenceMatcher(None, str(value), str(wanted.altitude)).ratio() for value in altitudes
+            }
+            order = sorted(altitudes, key=lambda value: (-alike[value], abs(value - wanted.altitude), value))
+            near = [altitudes[value] for value in order]
             return f"Did you mean {near[0]}? Altitudes{of}: {_listed(near)}"
         at = [key for key in keys if key.altitude_value == wanted.altitude]
         at.sort(key=lambda key: (abs(key.frame_value - (wanted.frame or 0)), key))

@@ -1,12 +1,13 @@
 """Feature maps: the tokens of one view of one image, and where they lie."""
 
+import math
 from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from engine.coordinates import project, rescale_matrix, token_centres_px
-from engine.views import canvas_to_encoded
+from engine.views import View, canvas_size, canvas_to_encoded
 
 
 @dataclass(frozen=True, eq=False)
@@ -74,6 +75,23 @@ class FeatureMap:
         return replace(
             self, descriptors=self.descriptors[rows], norms=self.norms[rows], token_index=self.token_index[rows]
         )
+
+
+def in_view(features: FeatureMap, view: View) -> FeatureMap:
+    """A stored map placed where its view puts it: stores keep the grid of a turned picture, not its canvas."""
+    if not view.rotation_deg:
+        return features
+    return replace(features, rotation_deg=view.rotation_deg, canvas_size=_canvas(features, view.rotation_deg))
+
+
+def _canvas(features: FeatureMap, rotation_deg: float) -> tuple[int, int]:
+    """The canvas of a turned view: that of the stride, a divisor of both sides, at which it has the map's grid."""
+    (rows, cols), common = features.grid, math.gcd(*features.encoded_size)
+    for stride in range(common, 0, -1):
+        canvas = canvas_size(features.encoded_size, rotation_deg, stride)
+        if common % stride == 0 and canvas == (cols * stride, rows * stride):
+            return canvas
+    raise ValueError(f"{features.key}: a grid of {rows} x {cols} fits no picture turned by {rotation_deg:g} degrees")
 
 
 @dataclass(frozen=True, eq=False)

@@ -84,9 +84,12 @@ def require_provider(ort: Any, name: str) -> None:
     """Raises ProviderError, with the remedy, where the installed build does not have the provider."""
     available = ort.get_available_providers()
     if name not in available:
-        hint = (
-            "install the extra 'gpu' in place of 'cpu'" if name == PROVIDERS["cuda"] else "install a build that has it"
-        )
+        hint = "install a build that has it"
+        if name == PROVIDERS["cuda"]:
+            hint = (
+                "install the extra 'gpu' in place of 'cpu' (pip uninstall onnxruntime, then "
+                "pip install 'dinov3-match[gpu]')"
+            )
         installed = f"the installed ONNX Runtime {ort.__version__} (it has {', '.join(available)})"
         raise ProviderError(f"{name} is not part of {installed}: {hint}")
 

@@ -26,6 +26,11 @@ def result_folders(root: Path) -> dict[Path, list[Path]]:
     try:
         subfolders = sorted(path for path in root.iterdir() if path.is_dir() and not path.name.startswith("."))
         found = {folder: _json_files(folder) for folder in (root, *subfolders)}
+    except FileNotFoundError as error:
+        raise WorkError(
+            f"the folder of result files {root} does not exist. Run 'engine match' first, or name the folder with "
+            "--root"
+        ) from error
     except OSError as error:
         raise WorkError(
             f"the folder of result files {root} cannot be read: {error.strerror or error}. "

@@ -101,6 +101,19 @@ def resolve_roots(values: Mapping[str, str]) -> tuple[dict[str, Path], list[Usag
     return found, errors
 
 
+def tagged(folder: Path, tag: str | None) -> Path:
+    """The folder, or its sibling `<folder>-<tag>` of the results that `--tag` keeps apart.
+
+    Raises:
+        UsageError: the tag cannot be part of a folder's name.
+    """
+    if tag is None:
+        return folder
+    if not tag.strip() or any(letter in tag for letter in '/\\:*?"<>|'):
+        raise UsageError(f"--tag '{tag}' cannot be part of a folder name")
+    return folder.with_name(f"{folder.name}-{tag}")
+
+
 def _given(values: Mapping[str, str], names: tuple[str, ...]) -> Path | None:
     """The path that the first of `names` with a value gives; None when none has one."""
     for name in names:

@@ -96,7 +96,9 @@ def pair_of_result(result: PairResult, run: RunInfo, file: Path) -> DrawablePair
 def find_pair(
     match_root: Path, a: str, b: str, weights: str | None = None, run: str | None = None
 ) -> DrawablePair | Path:
-    """The stored pair of two photographs, in either order; of several runs that hold it, the newest.
+    """The stored pair of two photographs, in the order asked for where it is stored so, else in the other one.
+
+    Of several runs that hold it, the newest.
 
     Args:
         match_root: `MATCH_ROOT`.
@@ -116,12 +118,16 @@ def find_pair(
         images = _images(stored_run)
         side_a, side_b = _named(images, a), _named(images, b)
         with MatchStore(stored_run.folder) as store:
-            found = []
+            found, turned_round = [], []
             for pair in store.pairs():
-                if (pair[0] in side_a and pair[1] in side_b) or (pair[0] in side_b and pair[1] in side_a):
+                if pair[0] in side_a and pair[1] in side_b:
                     found.append(pair)
+                elif pair[0] in side_b and pair[1] in side_a:
+                    turned_round.append(pair)
                 elif pair[0] in side_a or pair[1] in side_a:
                     partners.add(images[pair[1] if pair[0] in side_a else pair[0]].key)
+            asked = {frozenset(pair) for pair in found}
+            found += [pair for pair in turned_round if frozenset(pair) not in asked]
             if len(found) > 1:
                 raise UsageError(_several(found, images, a, b))
             if found:

@@ -7,9 +7,9 @@ from pathlib import Path
 from engine.dataset import file_entry
 from engine.digest import file_sha256
 from engine.drawing import TokenScene
-from engine.encoding import DECODES, EXACT, encode_picture, placed, preprocessing_word, read_upright
+from engine.encoding import DECODES, EXACT, encode_picture, preprocessing_word, read_upright
 from engine.errors import GraphError
-from engine.features import FeatureMap
+from engine.features import FeatureMap, in_view
 from engine.graphs import graph_path
 from engine.imaging import image_file_facts
 from engine.loaded_graph import GraphRuntime
@@ -19,7 +19,7 @@ from engine.store.facts import FileFacts
 from engine.store.features_h5 import FeatureIdentity, FeatureStore
 from engine.store.names import image_name
 from engine.store.stored_result import StoredImage, StoredResult
-from engine.views import View, canvas_size
+from engine.views import View
 from engine.vis_pairs import DrawablePair
 from models.catalogue import BUNDLED_ALIAS
 from models.contract import BILINEAR, RESAMPLINGS
@@ -81,12 +81,7 @@ class TokenFinder:
         with FeatureStore(self._roots.embeds, stored.weights, identity) as store:
             maps = (store.get(name, facts) for name in sorted(names))
             found = next((features for features in maps if features is not None), None)
-        if found is None or not view.rotation_deg:
-            return found
-        # The grid of a turned photograph is that of its canvas; the other one is never turned.
-        other = stored.image_b if image is stored.image_a else stored.image_a
-        stride = other.encoded_size[0] // other.grid[1]
-        return placed(found, view.rotation_deg, canvas_size(found.encoded_size, view.rotation_deg, stride))
+        return None if found is None else in_view(found, view)
 
     def encoded(self, stored: StoredResult, path: Path, view: View) -> FeatureMap:
         """The map of a photograph in a view, made by the graph that matched the pair.

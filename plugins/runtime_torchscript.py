@@ -54,8 +54,8 @@ def open_torchscript(path: Path, provider: str = "auto") -> TorchScriptRuntime:
         import torch
     except ImportError as error:
         raise WorkError(
-            f"the runtime torchscript needs PyTorch ({error}): install the extra 'export', or take "
-            "--runtime onnxruntime"
+            f"the runtime torchscript needs PyTorch ({error}): install the extra 'export' "
+            "(pip install 'dinov3-match[export]'), or take --runtime onnxruntime"
         ) from error
     if provider == "auto":
         device = torch.device("cuda" if torch.cuda.is_available() else "cpu")

@@ -153,8 +153,11 @@ def _verdicts_text(true: Sequence[PairResult], wrong: Sequence[PairResult]) -> s
     if not wrong:
         return text + "."
     likeliest = max(wrong, key=lambda result: result.verdict.probability if result.verdict else 0.0)
-    said = f"; the likeliest, {likeliest.image_a.key} - {likeliest.image_b.key}, gets: {likeliest.verdict or 'none'}"
-    return f"{text}, and {sum(map(_same_place, wrong))} of {len(wrong)} pairs of different places{said}."
+    keys = f"{likeliest.image_a.key} - {likeliest.image_b.key}"
+    return (
+        f"{text}, and {sum(map(_same_place, wrong))} of {len(wrong)} pairs of different places.\n"
+        f"The likeliest of these, {keys}, gets: {likeliest.verdict or 'none'}."
+    )
 
 
 def _say_files(say: Say, images: Path, out: Path, pictures: Sequence[Path]) -> None:

@@ -1,5 +1,6 @@
 """The words on a picture: which pair, what it was found with, the numbers, and how to read the colours."""
 
+import math
 from dataclasses import dataclass
 
 import cv2
@@ -39,7 +40,7 @@ def header_numbers(scene: PairScene) -> list[Number]:
         numbers.append(Number("inliers", "no model found", colour=WARNING))
     else:
         good = int(scene.inliers.sum())
-        share = f"{100.0 * good / count:.0f} %" if count else ""
+        share = f"{math.floor(100 * good / count + 0.5)} %" if count else ""
         numbers.append(Number("inliers", f"{good:,}", share, GOOD if good else WARNING))
     if scene.median_error_px is not None:
         numbers.append(Number("median error in b", _figures(scene.median_error_px), "px"))

@@ -1,7 +1,6 @@
 """Patch tokens for the page: 8 bits a value, so that the similarity of a patch with all others is worked out there."""
 
 import base64
-import math
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -10,9 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine.coordinates import rescale_matrix
-from engine.encoding import EXACT, placed, preprocessing_word
+from engine.encoding import EXACT, preprocessing_word
 from engine.errors import Dinov3MatchError, GraphError
-from engine.features import FeatureMap
+from engine.features import FeatureMap, in_view
 from engine.report.data_file import data_script, rounded
 from engine.report.folder import ReportFolder
 from engine.report.source import RunDescription, SourcePair
@@ -20,7 +19,7 @@ from engine.results import ImageRef
 from engine.store.facts import FileFacts
 from engine.store.features_h5 import FeatureIdentity, FeatureStore
 from engine.store.names import image_name
-from engine.views import View, canvas_size, canvas_to_encoded
+from engine.views import View, canvas_to_encoded
 from models.contract import BILINEAR
 
 
@@ -77,23 +76,6 @@ class TokenSource:
             identity = FeatureIdentity(run.graph_sha256, run.image_size, word, view.word)
             self._stores[view] = FeatureStore(self._embed_root, run.weights, identity)
         return self._stores[view]
-
-
-def in_view(features: FeatureMap, view: View) -> FeatureMap:
-    """A stored map placed where its view puts it: stores keep the grid of a turned picture, not its canvas."""
-    if not view.rotation_deg:
-        return features
-    return placed(features, view.rotation_deg, _canvas(features, view.rotation_deg))
-
-
-def _canvas(features: FeatureMap, rotation_deg: float) -> tuple[int, int]:
-    """The canvas of a turned view: that of the stride, a divisor of both sides, at which it has the map's grid."""
-    (rows, cols), common = features.grid, math.gcd(*features.encoded_size)
-    for stride in range(common, 0, -1):
-        canvas = canvas_size(features.encoded_size, rotation_deg, stride)
-        if common % stride == 0 and canvas == (cols * stride, rows * stride):
-            return canvas
-    raise ValueError(f"{features.key}: a grid of {rows} x {cols} fits no picture turned by {rotation_deg:g} degrees")
 
 
 Encode = Callable[[SourcePair, ImageRef, View], FeatureMap]

@@ -101,7 +101,8 @@ def write_report(
         stored = TokenSource(embed_root, source.description)
         tokens = TokenWriter(folder, stored, encode)
         maps = _write_details(folder, source, listing, chosen, limits, tokens, draw)
-        problems = [*map(Problem, source.problems), *made.problems, *map(Problem, stored.problems)]
+        unread = [_unread(line, "pairs") for line in source.problems]
+        problems = [*unread, *made.problems, *(_unread(line, "features") for line in stored.problems)]
         if tokens.no_graph:
             problems.append(Problem(tokens.no_graph, "graph"))
         folder.write("data/pairs.js", data_script("pairs", pairs_document(listing, chosen)))
@@ -229,6 +230,12 @@ def run_document(
             for row, image in enumerate(listing.images)
         ],
     }
+
+
+def _unread(line: str, code: str) -> Problem:
+    """The problem of a stored file that could not be read: a line of the store, which begins with file and colon."""
+    file, colon, _ = line.partition(": ")
+    return Problem(line, code, {"file": file}) if colon else Problem(line)
 
 
 def _median(values: list[float]) -> float | None:

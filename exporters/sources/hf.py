@@ -88,7 +88,9 @@ def require_transformers() -> None:
     try:
         import transformers  # noqa: F401
     except ImportError as error:
-        raise HuggingFaceError(f"--source hf needs transformers ({error}): install the extra 'hf'") from error
+        raise HuggingFaceError(
+            f"--source hf needs transformers ({error}): install the extra 'hf' (pip install 'dinov3-match[hf]')"
+        ) from error
 
 
 def auto_model(files: ModelFiles) -> nn.Module:

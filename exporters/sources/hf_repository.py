@@ -84,7 +84,9 @@ def _snapshot(repository: str, token: str | None, block_network: bool) -> Path:
         import huggingface_hub
         from huggingface_hub import errors
     except ImportError as error:
-        raise HuggingFaceError(f"--source hf needs transformers ({error}): install the extra 'hf'") from error
+        raise HuggingFaceError(
+            f"--source hf needs transformers ({error}): install the extra 'hf' (pip install 'dinov3-match[hf]')"
+        ) from error
     try:
         with network_blocked("Hugging Face's library") if block_network else nullcontext():
             # The cache first: a repository that is whole there costs no request and no token.

@@ -31,10 +31,12 @@ def checkpoint(backbone: Backbone, folder: Path, content: bytes, digits: str) ->
 def test_every_backbone_is_shown(roots: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["list"]) == 0
     lines = capsys.readouterr().out.splitlines()
-    heads = [line for line in lines if not line.startswith(" ") and "GFLOPs" in line]
+    heads = [line for line in lines if not line.startswith(" ") and " GFLOPs" in line]
     assert [line.split()[0] for line in heads] == list(BACKBONES)
     assert "6,716.0 million parameters" in next(line for line in heads if line.startswith("vit7b16 "))
     assert all("DINOv3 License" in line for line in heads[:-1])
+    assert max(len(line) for line in heads) <= 100
+    assert [line.partition(":")[0] for line in lines if "LICENSE.md" in line] == ["DINOv3 License"]
     assert "graphs: none" in lines[2]
 
 
@@ -73,7 +75,7 @@ def test_graphs_of_other_models_come_last(roots: Path, capsys: pytest.CaptureFix
     assert main(["list"]) == 0
     _, heading, others = capsys.readouterr().out.partition("graphs of other models\n")
     assert heading
-    first, last = others.splitlines()
+    first, *_, last = others.splitlines()
     assert first == f"    graph: {mine}, fp32, 0 MB, never verified"
     assert last.startswith("checkpoints below")
     assert main(["list", "-w", ALIAS]) == 0

@@ -74,7 +74,8 @@ def test_a_key_of_several_flights_is_an_error_that_lists_them(two_flights: Path)
     [
         ("80.7", "Nearest at altitude 80: 80.9, 80.10"),
         ("A1:400.9", "Nearest at altitude 400 of flight A1: 400.0002, 400.0001"),
-        ("90", "Altitudes: 80, 400"),
+        ("90", "Did you mean 80? Altitudes: 80, 400"),
+        ("40", "Did you mean 400? Altitudes: 400, 80"),
         ("A1:80", "Altitudes of flight A1: 400"),
         ("A11:400.1", "There is no flight 'A11'; flights: A1, B2"),
         ("nothing.jpg", "neither a key nor an existing file"),

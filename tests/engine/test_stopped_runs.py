@@ -50,7 +50,9 @@ class Place:
         }
 
     def start(self, *arguments: str, prelude: str = "") -> subprocess.Popen[str]:
-        code = f"import sys\n{SMALL}{prelude}\nfrom engine.cli import main\nsys.exit(main(sys.argv[1:]))"
+        # A shell starts what it runs in the background with Ctrl-C ignored, and every process below inherits that.
+        heard = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)"
+        code = f"import sys\n{heard}\n{SMALL}{prelude}\nfrom engine.cli import main\nsys.exit(main(sys.argv[1:]))"
         return subprocess.Popen(
             [sys.executable, "-c", code, "match", "-i", "64", *arguments],
             cwd=self.folder,

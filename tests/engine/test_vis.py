@@ -159,6 +159,8 @@ def test_nothing_to_draw_says_what_to_do(roots, registry, tmp_path):
     (tmp_path / "empty").mkdir()
     with pytest.raises(WorkError, match=r"no result files .* --root"):
         vis(VisOptions(root=str(tmp_path / "empty")), roots, registry)
+    with pytest.raises(WorkError, match=r"absent does not exist.* --root"):
+        vis(VisOptions(root=str(tmp_path / "absent")), roots, registry)
 
 
 def test_a_damaged_file_does_not_keep_the_others_from_being_drawn(roots, registry, results, capsys):

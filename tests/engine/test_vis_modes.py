@@ -7,11 +7,13 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
-from conftest import write_tiny_graph
+from conftest import write_photograph, write_tiny_graph
 
+from engine.drawing.token_colours import similarity_to, token_at
 from engine.imaging import read_image
 from engine.photographs import Photographs
 from engine.settings import load_roots
+from engine.views import View
 from engine.vis_pairs import DrawablePair, find_pair, pair_of_file
 from engine.vis_tokens import TokenFinder
 
@@ -123,6 +125,48 @@ def test_stored_tokens_are_those_of_the_matched_view(match, command, data_set, r
         assert command("vis", "--pair", "400.0001", "200.0001", "--mode", mode).code == 0
 
 
+def test_a_turned_for_a_smaller_view_of_b_is_shown_as_it_was_matched(match, command, data_set, root):
+    """b enlarged and turned is matched at half its size, a turned the other way: a match's token finds its partner."""
+    ground = read_image(data_set / "A1_400" / "A1_400_0001.png")
+    enlarged = cv2.resize(ground[96:256, 96:288], (384, 320), interpolation=cv2.INTER_CUBIC)
+    write_photograph(data_set / "B2_200" / "B2_200_0001.png", np.rot90(enlarged))
+    search = ("--rotations", "4", "--scales", "1,0.5")
+    assert match("-a", "400.0001", "-b", "200.0001", "-i", "320", *search, "-e").code == 0
+    pair = find_pair(root / "pair_match", "400.0001", "200.0001")
+    assert isinstance(pair, DrawablePair)
+    assert (pair.view_a, pair.view_b) == (View(270.0), View(scale=0.5))
+    environment = {"IMG_ROOT": str(data_set), "EXPORT_ROOT": str(root), "GRAPH_ROOT": os.environ["GRAPH_ROOT"]}
+    for embeds in ("dinov3_embeds", "elsewhere"):
+        tokens = TokenFinder(load_roots({**environment, "EMBED_ROOT": embeds}), "cpu", lambda line: None)
+        shown = tokens.scene(pair, pair.stored.image_a.path, pair.stored.image_b.path, None)
+        assert (shown.a.rotation_deg, shown.a.grid, shown.b.grid) == (270.0, (24, 20), (12, 10))
+        for point_a_px, point_b_px in zip(pair.stored.points_a_px, pair.stored.points_b_px, strict=True):
+            heat = similarity_to(shown.a, token_at(shown.a, tuple(point_a_px)), shown.b)
+            np.testing.assert_allclose(shown.b.points_px[heat.argmax()], point_b_px)
+    assert command("vis", "--pair", "400.0001", "200.0001", "--mode", "heatmap", "pca").code == 0
+
+
+def test_of_a_pair_stored_in_both_directions_the_one_asked_for_is_drawn(match, command, root):
+    assert match("-a", A, "-b", B, "-i", "320", "--both-directions").code == 0
+    ran = command("vis", "--pair", A, B, B, A)
+    assert ran.code == 0, ran.err
+    assert pictures(root) == [f"vits16_{B}_{A}.png", f"vits16_{A}_{B}.png"]
+
+
+def test_a_tag_names_the_results_and_the_pictures(match, command, root):
+    assert match("-a", A, "-b", B, "-i", "320", "--tag", "trial").code == 0
+    for words in (["--all"], ["--pair", A, B]):
+        ran = command("vis", "--tag", "trial", *words)
+        assert ran.code == 0, ran.err
+    assert [path.name for path in (root / "pair_viz-trial").rglob("*.png")] == [f"vits16_{A}_{B}.png"]
+    assert not (root / "pair_viz").exists()
+    for words in (["--root", root], [root / "pair_match-trial" / "vits16_400_0001" / f"vits16_{A}_{B}.json"]):
+        ran = command("vis", "--tag", "trial", *words)
+        assert (ran.code, "give one of them" in ran.err) == (2, True)
+    ran = command("vis", "--all", "--tag", "a/b")
+    assert (ran.code, "--tag 'a/b' cannot be part of a folder name" in ran.err) == (2, True)
+
+
 def test_without_stored_tokens_the_graph_encodes_and_is_named(match, command, root):
     assert match("-a", A, "-b", B, "-i", "320").code == 0
     ran = command("vis", "--pair", A, B, "--mode", "pca", "--provider", "cpu")
@@ -153,28 +197,28 @@ def test_overlays_of_a_geometry_without_a_point_map_are_refused(command, run_of_
     assert not (root / "pair_viz").exists()
 
 
-@pytest.mark.parametrize(
-    ("words", "message", "code"),
-    [
-        (["--pair", A], "--pair takes two photographs, and 1 are given", 2),
-        (["--pair", A, B, "--all"], "--pair and result files or --all exclude each other", 2),
-        (["--pair", "400", B], "--pair 400 names a whole altitude", 2),
-        (["--pair", A, "200.0009"], f"no stored pair {A} - 200.0009", 1),
-        (["--pair", A, "200.0009"], f"{A} is stored with 200.0001, 200.0002", 1),
-        (["-w", "vits16"], "add --pair", 2),
-        (["--point", "3,4"], "add --mode heatmap", 2),
-        (["--mode", "heatmap", "--point", "3"], "'3' is no point: write X,Y", 2),
-        (["--mode", "heatmap", "--point", "3,x"], "'x' is not a number", 2),
-        (["--pair", A, B, "--mode", "heatmap", "--point", "384,5"], "lies outside 400.0001 with its 384 x 320", 2),
-        (["--mode", "heatmaps"], "heatmap", 2),
-        (["--mode", "pca", "--provider", "gpus"], "provider gpus", 2),
-    ],
+BAD_REQUESTS = (
+    (["--pair", A], "--pair takes two photographs, and 1 are given", 2),
+    (["--pair", A, B, "--all"], "--pair and result files or --all exclude each other", 2),
+    (["--pair", "400", B], "--pair 400 names a whole altitude", 2),
+    (["--pair", A, "200.0009"], f"no stored pair {A} - 200.0009", 1),
+    (["--pair", A, "200.0009"], f"{A} is stored with 200.0001, 200.0002", 1),
+    (["-w", "vits16"], "add --pair", 2),
+    (["--point", "3,4"], "add --mode heatmap", 2),
+    (["--mode", "heatmap", "--point", "3"], "'3' is no point: write X,Y", 2),
+    (["--mode", "heatmap", "--point", "3,x"], "'x' is not a number", 2),
+    (["--pair", A, B, "--mode", "heatmap", "--point", "384,5"], "lies outside 400.0001 with its 384 x 320", 2),
+    (["--mode", "heatmaps"], "heatmap", 2),
+    (["--mode", "pca", "--provider", "gpus"], "provider gpus", 2),
 )
-def test_bad_requests_are_refused_with_a_way_out(command, run_of_pairs, root, words, message, code):
-    ran = command("vis", *words)
-    assert ran.code == code
-    assert message in ran.err
-    assert not (root / "pair_viz").exists()
+
+
+def test_bad_requests_are_refused_with_a_way_out(command, run_of_pairs, root):
+    for words, message, code in BAD_REQUESTS:
+        ran = command("vis", *words)
+        assert ran.code == code, words
+        assert message in ran.err, words
+        assert not (root / "pair_viz").exists(), words
 
 
 def test_a_pair_of_a_lone_result_file_is_found_too(command, run_of_pairs, root):

@@ -1,11 +1,16 @@
 """Runs of the program on a small data set, and what they leave behind, for the robustness tests."""
 
+import functools
 import json
 import os
 import shutil
 import subprocess
 import sys
+import tempfile
+import time
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import cv2
 import h5py
@@ -41,6 +46,66 @@ NO_PROGRESS = "import engine.progress; engine.progress.LINE_EVERY_S = float('inf
 """A busy machine must not make a run tell how far it is, where a test expects it to say nothing."""
 
 
+class Forks:
+    """Starts runs in processes forked from one that has imported the program (see `forked.py`)."""
+
+    def __init__(self) -> None:
+        environment = {**os.environ, "PYTHONPATH": str(PROJECT), "OMP_NUM_THREADS": "1"}
+        self._process = subprocess.Popen(
+            [sys.executable, str(Path(__file__).with_name("forked.py"))],
+            cwd=PROJECT,
+            env=environment,
+            text=True,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+        )
+
+    def ask(self, question: dict[str, Any]) -> int | None:
+        """The answer to one line."""
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        self._process.stdin.write(json.dumps(question) + "\n")
+        self._process.stdin.flush()
+        answer: int | None = json.loads(self._process.stdout.readline())
+        return answer
+
+
+@functools.cache
+def forks() -> Forks:
+    """One for all tests; it ends with them, as its input does."""
+    return Forks()
+
+
+class Run:
+    """A run in a process of its own, used as one of `subprocess`."""
+
+    def __init__(self, code: str, arguments: Sequence[str], folder: Path, environment: dict[str, str]) -> None:
+        self._said = Path(tempfile.mkdtemp(dir=folder, prefix=".said-"))
+        question = {"code": code, "arguments": list(arguments), "folder": str(folder), "environment": environment}
+        files = {name: str(self._said / name) for name in ("out", "err")}
+        pid = forks().ask({**question, **files})
+        assert pid is not None
+        self.pid = pid
+        self.returncode: int | None = None
+
+    def poll(self) -> int | None:
+        if self.returncode is None:
+            self.returncode = forks().ask({"ask": self.pid})
+        return self.returncode
+
+    def send_signal(self, number: int) -> None:
+        os.kill(self.pid, number)  # until it has been asked how it ended, the number stays its own
+
+    def communicate(self, timeout: float = 300) -> tuple[str, str]:
+        """Waits for its end; standard output and standard error."""
+        latest = time.monotonic() + timeout
+        while self.poll() is None:
+            assert time.monotonic() < latest, f"still running after {timeout} s"
+            time.sleep(0.003)
+        out, err = (self._said / name for name in ("out", "err"))
+        return (out.read_text("utf-8") if out.exists() else ""), (err.read_text("utf-8") if err.exists() else "")
+
+
 class Workplace:
     """A data set, a graph and an output folder, and the command to run on them."""
 
@@ -60,19 +125,17 @@ class Workplace:
             "OMP_NUM_THREADS": "1",
         }
 
-    def start(self, *arguments: str, prelude: str = "", exports: Path | None = None) -> subprocess.Popen[str]:
+    def start(self, *arguments: str, prelude: str = "", exports: Path | None = None) -> Run:
         """Starts `engine match` in a process of its own, after some Python code of the test's."""
         code = f"import sys\n{NO_PROGRESS}\n{prelude}\nfrom engine.cli import main\nsys.exit(main(sys.argv[1:]))"
         environment = {**self.environment, "EXPORT_ROOT": str(exports or self.exports)}
-        command = [sys.executable, "-c", code, "match", "-i", "96", "-e", *arguments]
-        return subprocess.Popen(
-            command, cwd=self.folder, env=environment, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE
-        )
+        return Run(code, ["match", "-i", "96", "-e", *arguments], self.folder, environment)
 
     def run(self, *arguments: str, prelude: str = "", exports: Path | None = None) -> tuple[int, str, str]:
         """Exit code, standard output and standard error of a whole run."""
         process = self.start(*arguments, prelude=prelude, exports=exports)
-        out, err = process.communicate(timeout=300)
+        out, err = process.communicate()
+        assert process.returncode is not None
         return process.returncode, out, err
 
 

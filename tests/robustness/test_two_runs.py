@@ -1,14 +1,13 @@
 """Two runs at once on one store both finish, and what they leave is what one run leaves."""
 
 import signal
-import subprocess
 import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from robust_runs import SMALL_SHARDS, Workplace, check_complete_files, everything, partial_files
+from robust_runs import SMALL_SHARDS, Run, Workplace, check_complete_files, everything, partial_files
 
 LONGEST_WAIT_S = 120
 """Nothing is decided by time: what does not come about within this is a failure."""
@@ -93,7 +92,7 @@ def held_at(shard: int, told: Path, let_go: Path) -> str:
     return HELD.format(shard=shard, told=str(told), let_go=str(let_go), longest_s=5 * LONGEST_WAIT_S)
 
 
-def wait_for(happened: Callable[[], bool], process: subprocess.Popen[str]) -> None:
+def wait_for(happened: Callable[[], bool], process: Run) -> None:
     latest = time.monotonic() + LONGEST_WAIT_S
     while not happened():
         assert process.poll() is None, process.communicate()

@@ -23,6 +23,14 @@
     return value < 1000 ? [number(value, value < 10 ? 1 : 0), "ms"] : [number(value / 1000, 1), "s"];
   }
 
+  /* Three lines of three numbers, of no more width than five digits of each need: it stands in a narrow column. */
+  function matrixText(matrix) {
+    const words = matrix.map((value) => (value && Math.abs(value) < 1e-3 ? value.toExponential(3) : value.toPrecision(5)));
+    const width = (col) => Math.max(...[0, 1, 2].map((row) => words[3 * row + col].length));
+    const line = (row) => [0, 1, 2].map((col) => words[3 * row + col].padStart(width(col))).join(" ");
+    return [0, 1, 2].map(line).join("\n");
+  }
+
   /* Colour "#rrggbb" of a share 0 to 1 on the scale of the program's pictures. */
   function colour(share) {
     const scale = Report.get("run").scale;
@@ -72,6 +80,6 @@
     };
   }
 
-  Report.format = { number, whole, px, percent, samePlace, certainty, milliseconds, colour };
+  Report.format = { number, whole, px, percent, samePlace, certainty, milliseconds, matrixText, colour };
   Report.geometry = { multiply, invert, project, edgeMatrix, localMotion };
 })();

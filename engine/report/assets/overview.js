@@ -53,7 +53,7 @@
         "a.card", { href: "#/pair/" + row },
         el("div.duo-thumbs", {}, thumbnail(pairs().a[row]), thumbnail(pairs().b[row])),
         el("div.card-name", {}, images()[pairs().a[row]].key, el("span.arrow", {}, " → "), images()[pairs().b[row]].key),
-        el("div.card-note", {}, inlierCount(row), " " + t("inliers"), "  ·  ", Report.parts.verdict(row) || Report.format.percent(Report.parts.inliersOf(row), pairs().m[row])),
+        el("div.card-note", {}, inlierCount(row), " " + t("inliers"), "  ·  ", el("span", {}, Report.parts.verdict(row) || Report.format.percent(Report.parts.inliersOf(row), pairs().m[row]))),
       ),
     );
     return el("section", {}, el("h2", {}, t("best_pairs")), el("div.cards", {}, cards));

@@ -74,8 +74,7 @@
     if (kept.length) rows.push([t("mean_error"), px(kept.reduce((sum, value) => sum + value, 0) / kept.length) + " px"]);
     rows.push(...searchFacts(pair));
     if (pair.matrix) {
-      const lines = [0, 1, 2].map((row) => pair.matrix.slice(3 * row, 3 * row + 3).map((value) => value.toPrecision(6).padStart(13)).join(" "));
-      rows.push([t("matrix"), el("pre", {}, lines.join("\n"))]);
+      rows.push([t("matrix"), el("pre", {}, Report.format.matrixText(pair.matrix))]);
     }
     return rows;
   }

@@ -4,7 +4,9 @@
 (function () {
   const { el, t } = Report;
   const PARTNERS = 60;
+  const SLICE = 120;
   let filter = "";
+  let height = 0;
 
   function pairsOf(image) {
     const pairs = Report.get("pairs");
@@ -39,21 +41,38 @@
       draw();
     } });
 
+    const card = (at) =>
+      el("a.card.small", { href: "#/image/" + at }, Report.parts.thumbnail(at), el("div.card-name", {}, images[at].key), el("div.card-note", {}, bestNote(best[at])));
+
+    /* Cards come slice by slice, a frame each, so that no number of photographs holds the page up. Until all are there
+       the page is as high as it was, so that one who comes back is where they were. */
     function draw() {
       const words = filter.toLowerCase().split(/\s+/).filter(Boolean);
-      const sections = new Map();
-      let shown = 0;
+      const shown = [];
       images.forEach((image, at) => {
         const name = (image.key + " " + image.file).toLowerCase();
-        if (!words.every((word) => name.includes(word))) return;
-        shown += 1;
-        if (!sections.has(image.group)) sections.set(image.group, []);
-        sections.get(image.group).push(
-          el("a.card.small", { href: "#/image/" + at }, Report.parts.thumbnail(at), el("div.card-name", {}, image.key), el("div.card-note", {}, bestNote(best[at]))),
-        );
+        if (words.every((word) => name.includes(word))) shown.push(at);
       });
-      place.replaceChildren(...Array.from(sections, ([name, cards]) => el("section", {}, el("h2", {}, name || t("photographs")), el("div.cards", {}, cards))));
-      count.textContent = t("of_photographs", { n: Report.format.whole(shown), all: Report.format.whole(images.length) });
+      const sections = new Map();
+      const all = el("div");
+      let done = 0;
+      function addSlice() {
+        for (const at of shown.slice(done, (done += SLICE))) {
+          const group = images[at].group;
+          if (!sections.has(group)) {
+            sections.set(group, el("div.cards"));
+            all.append(el("section", {}, el("h2", {}, group || t("photographs")), sections.get(group)));
+          }
+          sections.get(group).append(card(at));
+        }
+        if (done < shown.length) return requestAnimationFrame(() => all.isConnected && addSlice());
+        place.style.minHeight = "";
+        height = place.offsetHeight;
+      }
+      place.style.minHeight = height + "px";
+      addSlice();
+      place.replaceChildren(all);
+      count.textContent = t("of_photographs", { n: Report.format.whole(shown.length), all: Report.format.whole(images.length) });
     }
 
     draw();
@@ -69,7 +88,7 @@
     const rows = pairsOf(image);
     const cards = rows.slice(0, PARTNERS).map((row) => {
       const other = pairs.a[row] === image ? pairs.b[row] : pairs.a[row];
-      const note = pairs.i[row] < 0 ? [el("span.warning", {}, t("no_model"))] : [Report.parts.inlierCount(row), " " + t("inliers") + "  ·  " + (Report.parts.verdict(row) || percent(pairs.i[row], pairs.m[row]))];
+      const note = pairs.i[row] < 0 ? [el("span.warning", {}, t("no_model"))] : [Report.parts.inlierCount(row), " " + t("inliers") + "  ·  ", el("span", {}, Report.parts.verdict(row) || percent(pairs.i[row], pairs.m[row]))];
       return el("a.card.small", { href: "#/pair/" + row }, Report.parts.thumbnail(other), el("div.card-name", {}, Report.get("run").images[other].key), el("div.card-note", {}, note));
     });
     const withCopy = rows.some(Report.parts.hasDetail) && about.picture;

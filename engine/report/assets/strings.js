@@ -58,6 +58,14 @@
     problem_missing: ["{file}: the photograph was not found.", "{file}: 사진을 찾을 수 없습니다. IMG_ROOT를 확인하세요."],
     problem_unreadable: ["{file}: the photograph cannot be read.", "{file}: 사진을 읽을 수 없습니다."],
     problem_size: ["{file}: the photograph has {found} px, but had {before} px when it was matched.", "{file}: 사진이 {found} px이지만 매칭할 때는 {before} px였습니다. 원본으로 되돌리거나 쌍을 다시 매칭하세요."],
+    problem_pairs: [
+      "{file}: damaged or not readable; the pairs it held are missing here. Delete it and match them again.",
+      "{file}: 손상되었거나 읽을 수 없어 이 파일의 쌍이 빠져 있습니다. 파일을 지우고 다시 매칭하세요.",
+    ],
+    problem_features: [
+      "{file}: damaged or not readable. Delete it; the feature maps it held are computed again when needed.",
+      "{file}: 손상되었거나 읽을 수 없습니다. 파일을 지우면 필요할 때 특징 맵을 다시 계산합니다.",
+    ],
     problem_graph: [
       "Patch-similarity maps are missing: their feature maps are not stored, and the graph that matched the pairs is not there.",
       "패치 유사도 지도가 빠져 있습니다. 특징 맵이 저장되지 않았고 매칭에 쓴 그래프도 없습니다. engine match --save-emb로 매칭하거나 GRAPH_ROOT를 확인하세요.",

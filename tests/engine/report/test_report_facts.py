@@ -8,9 +8,13 @@ from typing import Any
 import numpy as np
 import pytest
 from report_browser import Page, open_browser, report_of
-from report_samples import ListSource, judged_run, photograph
+from report_samples import ListSource, judged_run, photograph, run_info
 
+from engine.photographs import Photographs
+from engine.report import write_report
+from engine.report.source import StoreSource
 from engine.results import Refinement, RefinementStep, Verdict
+from engine.store.matches_h5 import MatchStore, match_folder
 from engine.views import View
 
 
@@ -93,6 +97,33 @@ def test_other_places_are_not_praised_for_their_inliers(browser: Any, tmp_path: 
     assert page.js("return document.querySelectorAll('.head .value.good').length") == 2
     page.open("map")
     assert page.js("return document.getElementById('map-mode').value") == "verdict"
+    assert page.errors() == []
+
+
+def test_warnings_about_damaged_files_are_korean_on_korean_pages(browser: Any, tmp_path: Path) -> None:
+    source = judged_run(tmp_path, [None] * 9)
+    results = [pair.result for pair in source.pairs()]
+    run = run_info(tmp_path)
+    folder = match_folder(tmp_path / "match", run.settings)
+    for some in (results[:4], results[4:]):
+        with MatchStore(folder, run) as store:
+            for result in some:
+                store.append(result)
+    stored = StoreSource(folder, tmp_path / "match")
+    damaged = sorted(folder.glob("matches-*.h5"))[-1]
+    for shard in (damaged, *(tmp_path / "embeds").rglob("features-*.h5")):
+        shard.write_bytes(shard.read_bytes()[:-100])
+    summary = write_report(stored, tmp_path / "report", Photographs(tmp_path / "images"), tmp_path / "embeds")
+    assert summary.pairs == 4
+    page = Page(browser, summary.index.parent)
+    page.open("overview")
+    assert f"{damaged}: damaged: it is cut off" in page.text(".warnings")
+    page.click("#language")
+    said = page.text(".warnings")
+    assert f"{damaged}: 손상되었거나 읽을 수 없어 이 파일의 쌍이 빠져 있습니다" in said
+    assert "features-00000.h5: 손상되었거나 읽을 수 없습니다" in said
+    assert "cut off" not in said
+    page.click("#language")
     assert page.errors() == []
 
 

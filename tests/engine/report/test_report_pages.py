@@ -459,6 +459,10 @@ def test_a_narrow_window_scrolls_only_down(page: Page) -> None:
             time.sleep(0.2)
             wide = page.js("return document.documentElement.scrollWidth - document.documentElement.clientWidth")
             assert wide <= 0, where
+            for what in {"pairs": [".names b"], "pair/0": ["pre"]}.get(where, []):
+                page.wait(lambda what=what: page.js(f"return !!document.querySelector('{what}')"), what)
+                widths = f"return [...document.querySelectorAll('{what}')].map(e => e.scrollWidth - e.clientWidth)"
+                assert max(page.js(widths)) <= 0, f"{what} is cut off"
     finally:
         page.browser.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
 
