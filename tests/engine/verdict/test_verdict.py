@@ -46,9 +46,15 @@ def pair(matrix: np.ndarray, right: int, wrong: int) -> PairResult:
     )
 
 
-def aligned(result: PairResult, alignment: float) -> PairResult:
-    step = RefinementStep("dense_336px", 90, 80, 1.0, alignment, True)
-    return replace(result, refinement=Refinement((step,), 0.1, np.empty((0, 2)), np.empty((0, 2))))
+def aligned(result: PairResult, alignment: float, structure: float = 0.0) -> PairResult:
+    """The result refined: how alike both photographs then are, and the share of blocks that agreed (0: too few)."""
+    blocks = round(200 * structure)
+    steps = (
+        RefinementStep("dense_336px", 90, 80, 1.0, alignment, True),
+        RefinementStep("structure_288px", 200, blocks, 0.5, alignment, blocks > 0),
+    )
+    nothing = np.empty((0, 2))
+    return replace(result, refinement=Refinement(steps, 0.1, nothing, nothing, alignment_after=alignment))
 
 
 def test_false_alarms_follow_the_formula() -> None:
@@ -165,11 +171,19 @@ def test_more_evidence_never_lowers_the_probability() -> None:
     probabilities = [verdict_of(pair(TURNED, count, 60)) for count in (5, 10, 20, 40, 80, 160)]
     values = [verdict.probability for verdict in probabilities if verdict]
     assert values == sorted(values)
-    # With refinement, how well the photographs align counts as well.
-    weak, strong = (verdict_of(aligned(pair(TURNED, 60, 60), value)) for value in (0.0, 0.6))
-    assert weak is not None
-    assert strong is not None
-    assert weak.probability < 0.7 < 0.9 < strong.probability
+    # With refinement, how well the photographs align counts as well, and how many blocks of their structure agree.
+    kinds = ((0.0, 0.0), (0.6, 0.0), (0.6, 0.8))
+    refined = [verdict_of(aligned(pair(TURNED, 60, 60), *kind)) for kind in kinds]
+    weak, alike, strong = (verdict.probability for verdict in refined if verdict)
+    assert weak < 0.3 < alike < strong
+    assert strong > 0.9
+
+
+def test_patches_that_agree_are_outvoted_by_structure_that_does_not() -> None:
+    """Two pictures of bare ground: patches match by their position, and no block of either is found in the other."""
+    verdict = verdict_of(aligned(pair(np.eye(3), 90, 60), 0.05))
+    assert verdict is not None
+    assert not verdict.same_place
 
 
 def test_it_does_not_depend_on_the_size_of_the_files_nor_on_their_frame() -> None:
