@@ -85,15 +85,16 @@ def write_aside(path: Path, *, replace: bool = True, sync: bool = True) -> Itera
                 partial.unlink(missing_ok=True)
 
 
-def write_bytes(path: Path, data: bytes, *, replace: bool = True, sync: bool = True) -> None:
-    """Writes a whole file, as `write_aside` does."""
+def write_bytes(path: Path, data: bytes, *, replace: bool = True, sync: bool = True) -> os.stat_result:
+    """Writes a whole file, as `write_aside` does; returns what the file is, whoever replaces it the moment after."""
     with write_aside(path, replace=replace, sync=sync) as partial:
         partial.write_bytes(data)
+        return partial.stat()
 
 
-def write_text(path: Path, text: str, *, sync: bool = True) -> None:
-    """Writes a whole UTF-8 file with line feeds as they are, as `write_aside` does."""
-    write_bytes(path, text.encode("utf-8"), sync=sync)
+def write_text(path: Path, text: str, *, sync: bool = True) -> os.stat_result:
+    """Writes a whole UTF-8 file with line feeds as they are, as `write_bytes` does."""
+    return write_bytes(path, text.encode("utf-8"), sync=sync)
 
 
 def make_folder(folder: Path) -> None:
