@@ -113,8 +113,6 @@ def _key(path: Path) -> str:
 
 def _read(path: Path, settings_digest: str) -> dict[str, tuple[FileStamp, ExistingResult]]:
     """What a file says; nothing where it is missing, damaged, of other settings or of another version."""
-    if not path.is_file():
-        return {}
     try:
         with open_hdf5(path) as file:
             if file.attrs["format"] != FORMAT or file.attrs["settings_digest"] != settings_digest:
