@@ -16,14 +16,14 @@ from engine.cli_convert import ConvertOptions, run_convert
 from engine.cli_demo import DemoOptions
 from engine.cli_doctor import DoctorOptions, run_doctor
 from engine.cli_embed import EmbedOptions, run_embed
-from engine.cli_evaluate import EvaluateOptions, run_evaluate
+from engine.cli_evaluate_options import EvaluateOptions
 from engine.cli_export import ExportOptions, run_export
 from engine.cli_list import ListOptions, run_list
 from engine.cli_match import run_match
 from engine.cli_match_options import MatchOptions
 from engine.cli_parser import CommandParser, HelpFormatter, add_log_options, unknown_option_message
 from engine.cli_plugins import PluginsOptions, run_plugins
-from engine.cli_report import ReportOptions, run_report
+from engine.cli_report_options import ReportOptions
 from engine.cli_verify import VerifyOptions, run_verify
 from engine.cli_version import VersionAction
 from engine.cli_vis import VisOptions
@@ -60,6 +60,21 @@ class Command:
     example: str
     resumes: bool = False
     needs_context: bool = True
+
+
+# What only one command needs is loaded when it runs: the start of every other would take that time.
+
+
+def _run_evaluate(options: EvaluateOptions, context: Context) -> int:
+    from engine.cli_evaluate import run_evaluate
+
+    return run_evaluate(options, context)
+
+
+def _run_report(options: ReportOptions, context: Context) -> int:
+    from engine.cli_report import run_report
+
+    return run_report(options, context)
 
 
 def _run_vis(options: VisOptions, context: Context) -> int:
@@ -123,7 +138,7 @@ COMMANDS = (
         "evaluate",
         "measure matching on pairs of known geometry, beside SIFT, ORB and the earlier procedure",
         EvaluateOptions,
-        run_evaluate,
+        _run_evaluate,
         "engine evaluate --truth truth.json --json accuracy.json",
         resumes=True,
     ),
@@ -131,7 +146,7 @@ COMMANDS = (
         "report",
         "write a folder of pages over a run that opens in a browser, without a server",
         ReportOptions,
-        run_report,
+        _run_report,
         "engine report --out report",
     ),
     Command(

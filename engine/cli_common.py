@@ -2,6 +2,7 @@
 
 import sys
 from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -248,12 +249,14 @@ def opened(choice: GraphChoice, provider: str, registry: Registry, runtime_name:
     """
     record = runtime_for(choice.path, registry, runtime_name)
     require_own_name(GraphInfo.from_metadata(choice.path, graph_metadata(choice.path, record)))
-    runtime = open_with(record, choice.path, provider)
+    with ThreadPoolExecutor(1, thread_name_prefix="digest") as beside:  # both read the whole file, one on each core
+        digest = beside.submit(file_sha256, choice.path)
+        runtime = open_with(record, choice.path, provider)
     if choice.said:
         print(choice.said)
     how = " (chosen by auto)" if provider == AUTO else ""
     print(f"{choice.alias}: {choice.path} on {runtime.provider}{how}")
-    sha256 = results_digest(file_sha256(choice.path), record.name, runtime.provider)
+    sha256 = results_digest(digest.result(), record.name, runtime.provider)
     emit("graph_opened", alias=choice.alias, path=choice.path, provider=runtime.provider, sha256=sha256)
     return OpenedGraph(choice, runtime, sha256)
 

@@ -2,10 +2,13 @@
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from engine.cli_options import option
 from engine.cli_types import whole_number
-from engine.demo.run import DemoTools, Draw, Match, demonstrate, demonstrate_with
+
+if TYPE_CHECKING:  # rendering takes a while to load, and the command line needs the options only
+    from engine.demo.run import Draw, Match
 
 
 @dataclass(frozen=True)
@@ -33,8 +36,10 @@ class DemoOptions:
     )
 
 
-def run_demo(options: DemoOptions, match: Match, draw: Draw) -> int:
+def run_demo(options: DemoOptions, match: "Match", draw: "Draw") -> int:
     """Runs the demonstration; returns its exit code. `match` and `draw` are those of the program (see `DemoTools`)."""
+    from engine.demo.run import DemoTools, demonstrate, demonstrate_with
+
     tools = DemoTools(match, draw, print)
     out = Path(options.out)
     if options.images is not None:

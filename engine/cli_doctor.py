@@ -6,9 +6,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from engine.cli_options import option
-from engine.doctor.checks import examine
-from engine.doctor.finding import Status, worst
-from engine.doctor.page import as_json, conclusion, section_text
 from engine.plugin_registry import Registry, load_registry
 
 WIDEST = 100
@@ -26,6 +23,10 @@ class DoctorOptions:
 
 def run_doctor(options: DoctorOptions) -> int:
     """Prints the findings as they come; exit code 1 when one is a problem, 0 with warnings or without."""
+    from engine.doctor.checks import examine
+    from engine.doctor.finding import Status, worst
+    from engine.doctor.page import as_json, conclusion, section_text
+
     width = min(shutil.get_terminal_size().columns, WIDEST)
     sections = []
     for section in examine(Path.cwd(), os.environ, options.full, _plugins):

@@ -1,11 +1,9 @@
 """`engine report`: options, and the run from stored results to a folder of pages."""
 
 import sys
-from dataclasses import dataclass
 from pathlib import Path
 
-from engine.cli_options import option
-from engine.cli_types import whole_number
+from engine.cli_report_options import ReportOptions
 from engine.context import Context
 from engine.convert.runs import choose_run, stored_runs
 from engine.drawing import Strokes
@@ -27,56 +25,6 @@ from engine.vis_pairs import pair_of_result
 from engine.vis_tokens import TokenFinder
 
 _SHOWN_PROBLEMS = 5
-
-
-@dataclass(frozen=True)
-class ReportOptions:
-    """Options of `engine report`."""
-
-    out: str | None = option(
-        None, "-o", "--out", type=str, metavar="DIR", help="folder of the report, else EXPORT_ROOT/report"
-    )
-    root: str | None = option(None, "-r", "--root", type=str, metavar="DIR", help="results, else MATCH_ROOT")
-    tag: str | None = option(
-        None, "--tag", type=str, metavar="NAME", help="report MATCH_ROOT-NAME, by default to EXPORT_ROOT/report-NAME"
-    )
-    weights: str | None = option(
-        None,
-        "-w",
-        "--weights",
-        type=str,
-        metavar="ALIAS",
-        help="backbone to report, else that of the newest run",
-    )
-    run: str | None = option(
-        None,
-        "--run",
-        type=str,
-        metavar="NAME",
-        help="the run to report, where several are stored, else the newest; its first letters do",
-    )
-    details: int = option(
-        2000,
-        "--details",
-        type=whole_number(0),
-        metavar="N",
-        help="pairs with a page of their own, the best; every pair is listed",
-    )
-    heat_pairs: int = option(
-        50,
-        "--heat-pairs",
-        type=whole_number(0),
-        metavar="N",
-        help="of these, pairs with a patch-similarity map; feature maps not stored by 'engine match --save-emb' are "
-        "made anew with the graph",
-    )
-    pictures: int = option(
-        12,
-        "--pictures",
-        type=whole_number(0),
-        metavar="N",
-        help="of these, pairs with their PNG (some megabytes each), drawn now",
-    )
 
 
 def run_report(options: ReportOptions, context: Context) -> int:

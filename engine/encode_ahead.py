@@ -1,5 +1,7 @@
 """Encoding many photographs in order: decoded ahead by several threads, run through the graph in batches of one size.
 
+The graph runs in a thread of its own, a batch ahead of the caller.
+
 No more than a fixed number of photographs is in memory at any time, however fast the disk or slow the graph.
 """
 
@@ -16,6 +18,7 @@ AHEAD_PER_WORKER = 2
 """Photographs prepared ahead of the graph, per decoding thread and beyond the batch that is being filled."""
 
 Pictures = list[tuple[ImageEntry, UprightPicture]]
+_Encoded = list[tuple[ImageEntry, EncodedImage | ImageReadError]]
 
 
 @dataclass(frozen=True, eq=False)
@@ -39,7 +42,7 @@ def encode_in_order(
 
     Args:
         prepare: decodes a photograph or finds its stored map; called in `workers` threads.
-        forward: runs the graph on pictures of one size; called in the calling thread.
+        forward: runs the graph on pictures of one size; called in a thread of its own.
         workers: decoding threads.
         batch: pictures of one size run together. Halved for good when the provider runs out of memory.
 
@@ -47,14 +50,29 @@ def encode_in_order(
         OutOfMemory: the provider has not even room for one picture.
     """
     runner = _Batches(forward, batch)
+    with (
+        ThreadPoolExecutor(workers, thread_name_prefix="decode") as decoders,
+        ThreadPoolExecutor(1, thread_name_prefix="graph") as graph,
+    ):
+        running: Future[_Encoded] | None = None
+        for waiting in _batches(_ahead(decoders, entries, prepare, batch + AHEAD_PER_WORKER * workers), runner):
+            before = [] if running is None else running.result()
+            # The graph goes on with these while the caller stores the ones before: it would wait for that otherwise.
+            running = graph.submit(runner.run, waiting)
+            yield from before
+        if running is not None:
+            yield from running.result()
+
+
+def _batches(prepared: Iterable[Prepared], runner: "_Batches") -> Iterator[list[Prepared]]:
     waiting: list[Prepared] = []
-    with ThreadPoolExecutor(workers, thread_name_prefix="decode") as pool:
-        for prepared in _ahead(pool, entries, prepare, batch + AHEAD_PER_WORKER * workers):
-            if waiting and not _fits(prepared, waiting, runner.size):
-                yield from runner.run(waiting)
-                waiting = []
-            waiting.append(prepared)
-        yield from runner.run(waiting)
+    for entry in prepared:
+        if waiting and not _fits(entry, waiting, runner.size):
+            yield waiting
+            waiting = []
+        waiting.append(entry)
+    if waiting:
+        yield waiting
 
 
 def _ahead(
@@ -88,10 +106,9 @@ class _Batches:
         self.size = size
         self._forward = forward
 
-    def run(self, waiting: list[Prepared]) -> Iterator[tuple[ImageEntry, EncodedImage | ImageReadError]]:
+    def run(self, waiting: list[Prepared]) -> _Encoded:
         encoded = iter(self._encode([(entry.entry, entry.picture) for entry in waiting if entry.picture is not None]))
-        for entry in waiting:
-            yield entry.entry, entry.done if entry.done is not None else next(encoded)
+        return [(entry.entry, entry.done if entry.done is not None else next(encoded)) for entry in waiting]
 
     def _encode(self, pictures: Pictures) -> list[EncodedImage]:
         encoded: list[EncodedImage] = []

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from engine.digest import file_sha256
 from engine.errors import ImageReadError
-from engine.jpeg import is_jpeg, jpeg_is_complete, jpeg_size
+from engine.jpeg import is_jpeg, jpeg_is_complete, jpeg_scan_is_damaged, jpeg_size
 from engine.png import is_png, png_chunks_fit
 from engine.resampling import encoded_size, resize
 
@@ -109,6 +109,11 @@ def _read(path: Path) -> bytes:
         raise _unreadable(path, error) from error
     if not data:
         raise ImageReadError(f"{path} is empty (0 bytes): copy the photograph again")
+    if is_jpeg(data) and jpeg_scan_is_damaged(data):
+        raise ImageReadError(
+            f"{path} is damaged: bytes inside the JPEG's image data cannot belong to it. "
+            "Copy or download the photograph again"
+        )
     if is_jpeg(data) and not jpeg_is_complete(data):
         # Some OpenCV releases fill the missing part with whatever memory held, and report nothing.
         raise ImageReadError(

@@ -30,7 +30,8 @@ def missing_pairs(
     missing = np.ones(len(pairs), np.bool_)
     if anew:
         return missing, 0
-    for start in range(0, len(pairs), _LOOKED_UP):
+    starts = range(0, len(pairs), _LOOKED_UP)
+    for start in progress_bar(starts, len(starts), f"{_LOOKED_UP:,} pairs", "look up stored pairs"):
         part = slice(start, start + _LOOKED_UP)
         first, second = pairs.numbers(part)
         stored = writer.stored_pairs(pairs.entries, first, second)
@@ -39,8 +40,9 @@ def missing_pairs(
         missing[part] = ~stored
     with_json = np.flatnonzero(~missing[::json_step]) * json_step
     renewed = 0
-    for number in progress_bar(with_json.tolist(), len(with_json), "pair", "look for results"):
-        pair, restored = pairs[number], writer.restored
+    asked = zip(with_json.tolist(), pairs.take(with_json), strict=True)
+    for number, pair in progress_bar(asked, len(with_json), "pair", "look for results"):
+        restored = writer.restored
         done = writer.is_done(pair) and (not both_directions or writer.is_done(Pair(pair.b, pair.a)))
         missing[number] = not done
         renewed += done and writer.restored > restored

@@ -22,10 +22,11 @@ from engine.imaging import image_file_facts, image_sha256
 from engine.pairs import Pair
 from engine.progress import progress_bar
 from engine.results import PairResult, RunInfo
-from engine.store.atomic import make_folder, write_error
+from engine.store.atomic import WriteError, make_folder, write_error
 from engine.store.facts import FileFacts
+from engine.store.json_files import FileStamp, JsonFiles
 from engine.store.matches_h5 import MatchStore, match_folder
-from engine.store.result_json import existing_digest, result_path, write_result
+from engine.store.result_json import ExistingResult, result_path, write_result
 from engine.verdict.judge import with_verdict
 
 PAIRS_A_SHARD = 500
@@ -65,6 +66,7 @@ class ResultWriter:
         self._digest = run.settings.digest()
         self._store = MatchStore(match_folder(root, run.settings), run)
         self._store.check(lambda shards: progress_bar(shards, len(shards), "file", "check results"))
+        self._json = JsonFiles(self._store.folder, self._digest)
         self._pending: list[PairResult] = []
         self._waiting = 0
         self._facts = cache(self._read_facts)
@@ -80,20 +82,19 @@ class ResultWriter:
         """One line per damaged file met in the store."""
         return self._store.problems
 
-    def up_to_date(self, pair: Pair) -> bool:
-        """Whether the pair's results exist, made with the same settings from the same files."""
-        path = result_path(self.root, self._run.settings.weights, pair.a.label, pair.b.label)
+    def is_done(self, pair: Pair) -> bool:
+        """Whether the JSON file of a pair that is stored is there, or written now from what is stored."""
+        return self._has_json(pair) or self.restore(pair)
+
+    def _has_json(self, pair: Pair) -> bool:
+        """Whether the pair's JSON file holds the result of these settings on these very photographs."""
         facts_a, facts_b = self._facts(pair.a), self._facts(pair.b)
-        if facts_a is None or facts_b is None or not self._store.has_files(pair.a.path, facts_a, pair.b.path, facts_b):
+        if facts_a is None or facts_b is None:
             return False
-        existing = existing_digest(path)
+        existing = self._json.existing(result_path(self.root, self._run.settings.weights, pair.a.label, pair.b.label))
         if existing is None or not existing.is_of(self._digest, facts_a, facts_b):
             return False
         return not self._min_confidence or (existing.probability or 0.0) >= self._min_confidence
-
-    def is_done(self, pair: Pair) -> bool:
-        """Whether a pair's result is stored, and its JSON file there, or written now from it."""
-        return self.up_to_date(pair) or self.restore(pair)
 
     def stored_pairs(
         self, entries: Sequence[ImageEntry], first: NDArray[np.integer], second: NDArray[np.integer]
@@ -159,7 +160,10 @@ class ResultWriter:
                 raise write_error(path, error) from error
             return False
         self.replaced += os.path.exists(path)  # noqa: PTH110 - false, too, where it is out of reach: writing says why
-        write_result(path, result, made_with)
+        stamp = FileStamp.of(write_result(path, result, made_with))
+        images = (FileFacts.of(result.image_a), FileFacts.of(result.image_b))
+        probability = None if result.verdict is None else result.verdict.probability
+        self._json.add(path, stamp, ExistingResult(self._digest, *images, probability))
         self.last_path = path
         return True
 
@@ -185,6 +189,14 @@ class ResultWriter:
             self.flush()
         finally:
             self._store.close()
+            self._save_json()
+
+    def _save_json(self) -> None:
+        """Notes what the JSON files are. Where that fails, the next run reads them: no result is lost with it."""
+        try:
+            self._json.save()
+        except WriteError as error:
+            self.problems.append(str(error))
 
 
 def require_writable(folder: Path) -> None:

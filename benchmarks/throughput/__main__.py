@@ -1,4 +1,4 @@
-"""Measures and writes the table: `python -m benchmarks.throughput --graph vits16-fp32.onnx [--write]`."""
+"""Measures and writes tables: `python -m benchmarks.throughput --graph vits16-fp32.onnx [--only memory] [--write]`."""
 
 import argparse
 import datetime
@@ -25,21 +25,21 @@ def main(arguments: list[str]) -> None:
     parser.add_argument("--photographs", type=Path, help="folder of photographs to cut from (default: made-up ones)")
     parser.add_argument("--only", choices=list(MEASUREMENTS), nargs="+", default=list(MEASUREMENTS))
     parser.add_argument("--quick", action="store_true", help="a tenth of the work")
-    parser.add_argument("--write", action="store_true", help=f"put the table into {PAGE.relative_to(ROOT)}")
+    parser.add_argument(
+        "--many", type=int, default=2000, help="photographs that memory is measured with; 2000 take hours"
+    )
+    parser.add_argument("--write", action="store_true", help=f"put the tables into {PAGE.relative_to(ROOT)}")
     options = parser.parse_args(arguments)
     sources = sorted(options.photographs.rglob("*.jpg")) if options.photographs else []
-    load = os.getloadavg()[0]
     with tempfile.TemporaryDirectory() as folder:
-        bench = Bench(Path(folder), options.graph, sources, options.quick)
-        lines = []
+        bench = Bench(Path(folder), options.graph, sources, options.quick, options.many)
         for name in options.only:
             print(f"{name} ...", file=sys.stderr, flush=True)
-            lines += MEASUREMENTS[name](bench)
-            print(lines[-1].row(), file=sys.stderr, flush=True)
-    text = table(lines, load)
-    print(text)
-    if options.write:
-        print(f"wrote {write_between('throughput', text)}")
+            load = os.getloadavg()[0]
+            text = table(MEASUREMENTS[name](bench), load)
+            print(text)
+            if options.write:
+                print(f"wrote {write_between(f'throughput: {name}', text)}")
 
 
 if __name__ == "__main__":

@@ -75,7 +75,8 @@ def run_engine(folder: Path, *arguments: str) -> Cost:
         )
         while process.poll() is None:
             for number in (process.pid, *_children(process.pid)):
-                peaks[number] = max(peaks.get(number, 0.0), _peak_mib(number))
+                # Not the largest seen: until a new process has loaded its program, it shows its parent's memory.
+                peaks[number] = _peak_mib(number) or peaks.get(number, 0.0)
             time.sleep(LOOK_EVERY_S)
         out.seek(0)
         printed = out.read()

@@ -85,15 +85,16 @@ def write_aside(path: Path, *, replace: bool = True, sync: bool = True) -> Itera
                 partial.unlink(missing_ok=True)
 
 
-def write_bytes(path: Path, data: bytes, *, replace: bool = True, sync: bool = True) -> None:
-    """Writes a whole file, as `write_aside` does."""
+def write_bytes(path: Path, data: bytes, *, replace: bool = True, sync: bool = True) -> os.stat_result:
+    """Writes a whole file, as `write_aside` does; returns what the file is, whoever replaces it the moment after."""
     with write_aside(path, replace=replace, sync=sync) as partial:
         partial.write_bytes(data)
+        return partial.stat()
 
 
-def write_text(path: Path, text: str, *, sync: bool = True) -> None:
-    """Writes a whole UTF-8 file with line feeds as they are, as `write_aside` does."""
-    write_bytes(path, text.encode("utf-8"), sync=sync)
+def write_text(path: Path, text: str, *, sync: bool = True) -> os.stat_result:
+    """Writes a whole UTF-8 file with line feeds as they are, as `write_bytes` does."""
+    return write_bytes(path, text.encode("utf-8"), sync=sync)
 
 
 def make_folder(folder: Path) -> None:
@@ -220,11 +221,26 @@ def _publish(partial: Path, path: Path, replace: bool) -> None:
         except OSError as error:
             if error.errno not in _NO_HARD_LINKS:
                 raise
-            if path.exists():
-                raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), str(path)) from error
         else:
             return
+        with _locked_folder(path.parent):  # a rename would replace what another has put there since the look
+            if path.exists():
+                raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), str(path))
+            partial.rename(path)
+        return
     partial.rename(path)
+
+
+@contextlib.contextmanager
+def _locked_folder(folder: Path) -> Iterator[None]:
+    """Keeps other writers of this program from publishing in a folder, where the system has locks for folders."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        with contextlib.suppress(OSError):
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
 
 
 def _sync_file(path: Path) -> None:

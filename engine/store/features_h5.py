@@ -27,7 +27,7 @@ SHARD_BYTES = 32 << 20
 SHARD_IMAGES = 256
 SHARD_SECONDS = 60.0
 """A map waits no longer for its shard while others come: about what a power cut or `kill -9` can cost."""
-_OPEN_SHARDS = 8
+_OPEN_SHARDS = 4
 
 _Index = dict[str, tuple[int, int, list[tuple[str, FileFacts]]]]
 """Name of a shard to its size, time and images."""

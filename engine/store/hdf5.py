@@ -20,6 +20,8 @@ _TRAILER = "\ndinov3-match crc32={:08x} bytes={:016d}\n"
 _TRAILER_PATTERN = re.compile(rb"\ndinov3-match crc32=([0-9a-f]{8}) bytes=(\d{16})\n")
 _TRAILER_BYTES = len(_TRAILER.format(0, 0))
 _CHUNK_BYTES = 1 << 20
+_METADATA_BYTES = 1 << 19
+"""Metadata that the library keeps of an open file: by default up to 32 MB, which a few shards of feature maps fill."""
 
 READ_ERRORS = (OSError, KeyError, ValueError, TypeError, RuntimeError, IndexError, OverflowError)
 """What h5py raises on content that is not as expected."""
@@ -60,9 +62,15 @@ def open_hdf5(path: Path) -> Any:
     """
     check_hdf5(path)
     try:
-        return h5py.File(path, "r", locking=False)
+        file = h5py.File(path, "r", locking=False)
+        limits = file.id.get_mdc_config()
+        limits.set_initial_size = True
+        limits.initial_size = limits.min_size = _METADATA_BYTES // 2
+        limits.max_size = _METADATA_BYTES
+        file.id.set_mdc_config(limits)
     except READ_ERRORS as error:
         raise damaged(path, str(error)) from error
+    return file
 
 
 def check_hdf5(path: Path) -> None:

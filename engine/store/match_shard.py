@@ -38,6 +38,7 @@ from numpy.typing import NDArray
 from engine.coordinates import token_centres_px
 from engine.results import ImageRef, PairResult, RunInfo, Verdict
 from engine.store.hdf5 import build_hdf5
+from engine.store.image_versions import ImageVersion
 
 FORMAT = "dinov3-match matches 1"
 _TEXT = h5py.string_dtype("utf-8")
@@ -51,6 +52,11 @@ class NamedImage:
 
     name: str
     image: ImageRef
+
+    @property
+    def version(self) -> ImageVersion:
+        """What its file was."""
+        return self.name, self.image.bytes, self.image.modified_ns
 
 
 @dataclass(frozen=True, eq=False)

@@ -5,7 +5,6 @@ its name; a pair matched again goes to a later shard, which wins. The index only
 that has another size or time is read from the shard again.
 """
 
-import itertools
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -19,12 +18,12 @@ from engine.results import ImageRef, MatchSettings, PairResult, RunInfo
 from engine.store.atomic import WriteError
 from engine.store.facts import FileFacts
 from engine.store.hdf5 import check_hdf5
-from engine.store.image_versions import ImageVersion, ImageVersions
-from engine.store.match_index import IndexRows, MatchIndex, ShardStamp, read_match_index, write_match_index
+from engine.store.match_index import MatchIndex, ShardStamp, read_match_index, write_match_index
 from engine.store.match_shard import NamedImage, PackedPair, match_shard_image
 from engine.store.match_shard_reading import MatchShardReader
 from engine.store.names import escape, folder_name, image_name
-from engine.store.pair_index import ROW_BITS, SHARD_ROWS, Ints, PairIndex, place
+from engine.store.pair_index import SHARD_ROWS, Ints
+from engine.store.pair_places import PairPlaces
 from engine.store.shards import Shard, add_shard, list_shards
 
 PREFIX, INDEX = "matches", "index.h5"
@@ -71,9 +70,7 @@ class MatchStore:
         self._waiting_matches = 0
         self._open: OrderedDict[int, MatchShardReader] = OrderedDict()
         self._names: dict[Path, str] = {}
-        self._index = PairIndex()
-        self._numbers: list[int] = []
-        self._versions = ImageVersions()
+        self._places = PairPlaces()
         self._shards = {shard.number: shard for shard in list_shards(folder, PREFIX)}
         self._last_number = max(self._shards, default=-1)
         self._index_is_stale = False
@@ -118,19 +115,18 @@ class MatchStore:
                     FileFacts.of(entry.image).same_content(facts)
                     for entry, facts in ((waiting.a, facts_a), (waiting.b, facts_b))
                 )
-            here = self._index.find(self._versions.find(names[0], facts_a), self._versions.find(names[1], facts_b))
-            return here is not None and here == self._latest(*names)
+            return self._places.has(names[0], facts_a, names[1], facts_b)
 
     def needs_digest(self, path: Path, facts: FileFacts) -> bool:
         """Whether a photograph's digest would tell if it is one that is stored, touched or copied since."""
         name = self.name_of(path)
         with self._lock:
-            return not facts.sha256 and self._versions.may_be_known(name, facts)
+            return not facts.sha256 and self._places.versions.may_be_known(name, facts)
 
     def sha256(self, path: Path, facts: FileFacts) -> str:
         """The digest of a photograph that is known by its file's time; empty where it is not."""
         with self._lock:
-            return self._versions.sha256(self.name_of(path), facts)
+            return self._places.versions.sha256(self.name_of(path), facts)
 
     def has_all(
         self, photographs: Sequence[tuple[Path, FileFacts | None]], image_a: Ints, image_b: Ints
@@ -145,24 +141,7 @@ class MatchStore:
             [P] bool.
         """
         with self._lock:
-            now = np.full(len(photographs), -1, np.int64)
-            others: list[list[int]] = []
-            for row, (path, facts) in enumerate(photographs):
-                name = self.name_of(path)
-                if facts is not None:
-                    now[row] = self._versions.find(name, facts)
-                others.append([known for known in self._versions.of(name) if known != now[row]])
-            here = self._index.find_all(now[image_a], now[image_b])
-            # A later result, of another version of one of the files, outdates what is stored of these.
-            versions = np.full((1 + max(map(len, others), default=0), len(photographs)), -1, np.int64)
-            versions[0] = now
-            for row, known in enumerate(others):
-                versions[1 : 1 + len(known), row] = known
-            latest = here.copy()
-            for of_a, of_b in itertools.product(versions, versions):
-                if of_a is not versions[0] or of_b is not versions[0]:
-                    np.maximum(latest, self._index.find_all(of_a[image_a], of_b[image_b]), out=latest)
-            return np.asarray((here >= 0) & (here == latest))
+            return self._places.has_all([(self.name_of(path), facts) for path, facts in photographs], image_a, image_b)
 
     def name_of(self, path: Path) -> str:
         """What a photograph is called in this store."""
@@ -199,10 +178,10 @@ class MatchStore:
             waiting = self._waiting.get((name_a, name_b))
             if waiting is not None:
                 return waiting.whole(), self._required_run()
-            location = self._latest(name_a, name_b)
+            location = self._places.latest(name_a, name_b)
             if location is None:
                 return None
-            number, row = self._numbers[location >> ROW_BITS], location & (SHARD_ROWS - 1)
+            number, row = location
             try:
                 reader = self._reader(number)
                 if reader.names(row) != (name_a, name_b):
@@ -217,17 +196,7 @@ class MatchStore:
     def pairs(self) -> Iterator[tuple[str, str]]:
         """Names (a, b) of the stored pairs, in the order they lie on disk: reading them so is fastest."""
         with self._lock:
-            names = self._versions.names
-            row_of = {name: row for row, name in enumerate(names)}
-            name_of = np.asarray([row_of[name] for name in self._versions.name_of_each], np.int64)
-            latest = PairIndex()
-            for image_a, image_b, places in self._index.parts():
-                latest.add(np.full(len(image_b), name_of[image_a]), name_of[image_b], places)
-            parts = [(np.full(len(b), a, np.int32), b, places) for a, b, places in latest.parts()]
-            empty = (np.empty(0, np.int32),) * 3
-            first, second, where = (np.concatenate(column) for column in zip(empty, *parts, strict=True))
-            order = np.argsort(where)
-            first, second = first[order], second[order]
+            names, first, second = self._places.in_order()
             waiting = list(self._waiting)
         skipped = set(waiting)
         for a, b in zip(first, second, strict=True):
@@ -255,12 +224,8 @@ class MatchStore:
             shard = add_shard(self.folder, PREFIX, match_shard_image(pairs, self._required_run()), self._last_number)
             self._last_number = shard.number
             self._shards[shard.number] = shard
-            image_a, image_b = (
-                np.asarray([self._versions.add(_version(image), image.image.sha256) for image in side])
-                for side in ([pair.a for pair in pairs], [pair.b for pair in pairs])
-            )
-            self._numbers.append(shard.number)
-            self._index.add(image_a, image_b, place(len(self._numbers) - 1, np.arange(len(pairs))))
+            images = [pair.a for pair in pairs] + [pair.b for pair in pairs]
+            self._places.add_shard(shard.number, images, *np.arange(len(images)).reshape(2, -1))
             self._waiting, self._waiting_matches = {}, 0
             self._index_is_stale = True
 
@@ -274,7 +239,8 @@ class MatchStore:
             self.flush()
             if self._index_is_stale and self._run is not None:
                 try:
-                    self._write_index()
+                    stamps = [_stamp(shard) for shard in self._shards.values()]
+                    write_match_index(self.folder / INDEX, self._places.as_index(stamps))
                     self._index_is_stale = False
                 except WriteError as error:
                     self.problems.append(str(error))
@@ -286,10 +252,6 @@ class MatchStore:
 
     def _named(self, image: ImageRef) -> NamedImage:
         return NamedImage(self.name_of(image.path), image)
-
-    def _latest(self, name_a: str, name_b: str) -> int | None:
-        candidates = (self._index.find(a, b) for a in self._versions.of(name_a) for b in self._versions.of(name_b))
-        return max((location for location in candidates if location is not None), default=None)
 
     def _reader(self, number: int) -> MatchShardReader:
         reader = self._open.pop(number, None)
@@ -303,26 +265,18 @@ class MatchStore:
 
     def _forget(self, number: int, problem: str) -> None:
         self.problems.append(problem)
-        self._index.drop(self._numbers.index(number))
+        self._places.drop(number)
         self._open.pop(number, None)
         self._shards.pop(number, None)
         self._index_is_stale = True
 
     def _load(self, index: MatchIndex | None) -> None:
-        self._index = PairIndex()
-        self._numbers = sorted(self._shards)
-        slots = {number: slot for slot, number in enumerate(self._numbers)}
+        self._places.clear(sorted(self._shards))
         stamps = {_stamp(shard) for shard in self._shards.values()}
         described = set(index.shards) if index is not None else set()
         self._index_is_stale = stamps != described
         if index is not None:
-            versions = zip(index.versions, index.digests, strict=True)
-            known = np.asarray([self._versions.add(*version) for version in versions], np.int64)
-            current = [stamp.number for stamp in described & stamps]
-            for rows in index.rows:
-                kept = rows.where(np.isin(rows.shard, current))
-                slot = np.searchsorted(self._numbers, kept.shard)
-                self._index.add(known[kept.image_a], known[kept.image_b], place(slot, kept.row))
+            self._places.add_indexed(index, described & stamps)
         digest = self._run.settings.digest() if self._run else None
         for number, shard in list(self._shards.items()):
             if _stamp(shard) in described:
@@ -332,28 +286,7 @@ class MatchStore:
             except ResultFileError as error:
                 self._forget(number, str(error))
                 continue
-            known = np.asarray(
-                [self._versions.add(_version(image), image.image.sha256) for image in tables.images], np.int64
-            )
-            self._index.add(known[tables.image_a], known[tables.image_b], place(slots[number], np.arange(len(tables))))
-
-    def _write_index(self) -> None:
-        numbers = np.asarray(self._numbers, np.int32)
-        versions, digests, row_of = self._versions.table()
-
-        def rows() -> Iterator[IndexRows]:
-            for a, partners, places in self._index.parts():
-                image_a = np.full(len(partners), row_of[a], np.int32)
-                shard, row = numbers[places >> ROW_BITS], places & (SHARD_ROWS - 1)
-                yield IndexRows(image_a, row_of[partners], shard, row.astype(np.int32))
-
-        shards = [_stamp(entry) for entry in self._shards.values()]
-        index = MatchIndex(shards, versions, digests, len(self._index), rows())
-        write_match_index(self.folder / INDEX, index)
-
-
-def _version(entry: NamedImage) -> ImageVersion:
-    return entry.name, entry.image.bytes, entry.image.modified_ns
+            self._places.add_shard(number, tables.images, tables.image_a, tables.image_b)
 
 
 def _stamp(shard: Shard) -> ShardStamp:

@@ -16,8 +16,10 @@ The keys of the earlier tool are kept with their meaning; new ones stand beside 
 | `provider`, `graph`, `versions` | what the run was made with |
 """
 
+import functools
 import json
 import math
+import os
 import re
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -67,6 +69,12 @@ class ExistingResult(NamedTuple):
         )
 
 
+@functools.lru_cache(maxsize=1024)
+def _folder_and_stem(match_root: Path, weights: str, label_a: str) -> tuple[Path, str]:
+    alias, a = escape(weights).replace("_", "%5F"), escape(label_a)
+    return match_root / folder_name(f"{alias}_{a.replace('.', '_')}"), f"{alias}_{a}"
+
+
 def result_path(match_root: Path, weights: str, label_a: str, label_b: str) -> Path:
     """`MATCH_ROOT/<weights>_<ALT>_<FRAME>/<weights>_<ALT.FRAME of a>_<ALT.FRAME of b>.json`.
 
@@ -74,18 +82,18 @@ def result_path(match_root: Path, weights: str, label_a: str, label_b: str) -> P
     pairs never share a path (where a file system takes capitals for small letters, labels that differ by more than
     those).
     """
-    alias, a, b = escape(weights).replace("_", "%5F"), escape(label_a), escape(label_b)
-    return match_root / folder_name(f"{alias}_{a.replace('.', '_')}") / (shorten(f"{alias}_{a}_{b}") + ".json")
+    folder, stem = _folder_and_stem(match_root, weights, label_a)
+    return folder / (shorten(f"{stem}_{escape(label_b)}") + ".json")
 
 
-def write_result(path: Path, result: PairResult, run: RunInfo) -> None:
-    """Writes the result of a pair; an existing file is replaced as a whole.
+def write_result(path: Path, result: PairResult, run: RunInfo) -> os.stat_result:
+    """Writes the result of a pair; an existing file is replaced as a whole. Returns what the file is.
 
     Raises:
         WriteError: the file cannot be written.
     """
     # The store has the result already, and what a power cut spoils here is written again from it.
-    write_text(path, result_text(result, run), sync=False)
+    return write_text(path, result_text(result, run), sync=False)
 
 
 def result_text(result: PairResult, run: RunInfo) -> str:

@@ -8,8 +8,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 from conftest import texture, write_photograph
+from numpy.typing import NDArray
 
-from engine import block_run, cli_match, match_run, memory, pipeline
+from engine import block_run, cli_match, match_run, memory, pipeline, verification
 from engine import photograph_encoder as encoder
 from engine.errors import OutOfMemory
 from engine.store.matches_h5 import MatchStore
@@ -360,6 +361,30 @@ def test_json_every_and_a_run_that_asks_for_more(match, tmp_path: Path, monkeypa
     ran = match("--json-every", "1")
     assert "52 JSON file(s) written from results that were stored already" in ran.out
     assert documents(exports) == expected
+
+
+@pytest.mark.parametrize("arguments", [("--workers", "0"), ("--rotations", "4")])
+def test_the_filter_gets_the_best_matches_first(match, tmp_path: Path, monkeypatch, arguments: tuple[str, ...]) -> None:
+    """In blocks, and pair by pair where views are searched."""
+    given: list[NDArray[np.float64]] = []
+    real = verification.call_filter
+
+    def call(record, points_a, points_b, options):
+        given.append(points_a)
+        return real(record, points_a, points_b, options)
+
+    monkeypatch.setattr(verification, "call_filter", call)
+    assert match("-a", "400.1", *arguments).code == 0
+    found = list(documents(tmp_path / "exports").values())
+    assert len(found) == 11
+    for document in found:
+        similarity = np.asarray(document["patch"]["similarities"])
+        assert len(similarity) > 3
+        assert (np.diff(similarity) <= 0).all()
+        image = document["images"]["a"]
+        to_encoded = np.asarray(image["encoded_size"]) / np.asarray(image["size"])
+        points = (np.asarray(document["points_px"]["a"]) + 0.5) * to_encoded - 0.5
+        assert any(len(seen) == len(points) and np.abs(seen - points).max() < 1e-6 for seen in given)
 
 
 def test_min_inliers_drops_geometry_and_keeps_matches(match, tmp_path: Path, monkeypatch) -> None:

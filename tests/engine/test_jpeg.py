@@ -16,7 +16,7 @@ from engine.dataset import ImageEntry
 from engine.encoding import EXACT, FAST, read_upright
 from engine.errors import ImageReadError
 from engine.imaging import REDUCED_MARGIN, read_image, read_reduced
-from engine.jpeg import is_jpeg, jpeg_is_complete, jpeg_size
+from engine.jpeg import is_jpeg, jpeg_is_complete, jpeg_scan_is_damaged, jpeg_size
 from engine.resampling import resize
 
 AERIAL = Path(__file__).resolve().parents[3] / "shared" / "data" / "aerial"
@@ -68,6 +68,8 @@ def test_size_and_end_agree_with_pillow(width: int, height: int, kind: str, cut:
     with Image.open(io.BytesIO(data)) as picture:
         assert jpeg_size(data) == picture.size == (width, height)
     assert jpeg_is_complete(data)
+    assert not jpeg_scan_is_damaged(data)
+    assert not jpeg_scan_is_damaged(data + tail)
     assert jpeg_is_complete(data + tail.replace(b"\xff", b""))
     assert not jpeg_is_complete(data[: len(data) - 2 - cut])
 
@@ -78,6 +80,35 @@ def test_any_bytes_have_an_answer(data: bytes) -> None:
         size = jpeg_size(some)
         assert size is None or min(size) > 0
         assert jpeg_is_complete(some) in (True, False)
+        assert jpeg_scan_is_damaged(some) in (True, False)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_bytes_that_cannot_be_in_a_picture_are_noticed(kind: str, tmp_path: Path) -> None:
+    """Two kilobytes of noise in the middle; the end marker is there."""
+    data = bytearray(jpeg_bytes(texture(400, 600), kind))
+    middle = len(data) // 2
+    data[middle : middle + 2000] = np.random.default_rng(0).bytes(2000)
+    path = tmp_path / "a.jpg"
+    path.write_bytes(bytes(data))
+    for read in (read_image, lambda path: read_reduced(path, lambda _: (60, 40))):
+        with pytest.raises(ImageReadError, match=r"a\.jpg is damaged"):
+            read(path)
+
+
+def test_a_lost_or_stray_restart_is_noticed() -> None:
+    data = jpeg_bytes(texture(64, 64), "restarts")
+    first = data.index(b"\xff\xd0", data.index(b"\xff\xda"))
+    assert not jpeg_scan_is_damaged(data)
+    assert jpeg_scan_is_damaged(data[:first] + data[first + 2 :])
+    plain = jpeg_bytes(texture(64, 64))
+    middle = plain.index(b"\xff\xda") + 100
+    assert jpeg_scan_is_damaged(plain[:middle] + b"\xff\xd0" + plain[middle:])
+
+
+@pytest.mark.skipif(not AERIAL.is_dir(), reason="the aerial photographs are not there")
+def test_no_sound_photograph_is_called_damaged() -> None:
+    assert not any(jpeg_scan_is_damaged(path.read_bytes()) for path in AERIAL.parent.rglob("*.jpg"))
 
 
 @settings(max_examples=60, deadline=None)

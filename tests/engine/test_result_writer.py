@@ -106,7 +106,7 @@ def test_hdf5_holds_what_the_json_holds(match, tmp_path: Path, name: str) -> Non
     root = tmp_path / "exports" / "pair_match"
     by_pair = {(text["images"]["a"]["key"], text["images"]["b"]["key"]): text for text in documents(root).values()}
     [folder] = {path.parent for path in root.rglob("*.h5")}
-    assert {"index.h5", "matches-00000.h5"} == {path.name for path in folder.iterdir()}
+    assert {"index.h5", "json.h5", "matches-00000.h5"} == {path.name for path in folder.iterdir()}
     with h5py.File(folder / "matches-00000.h5") as file:
         assert len(file) > 0
     found = list(MatchStore(folder).results())
@@ -187,7 +187,7 @@ def test_json_is_written_only_after_its_shard(match, tmp_path: Path, monkeypatch
         [folder] = {shard.parent for shard in (tmp_path / "exports").rglob("matches-*.h5")}
         stored = {(r.image_a.key, r.image_b.key) for r in MatchStore(folder).results()}
         seen.append((result.image_a.key, result.image_b.key) in stored)
-        real(path, result, run)
+        return real(path, result, run)
 
     monkeypatch.setattr(result_writer, "write_result", write)
     assert match().code == 0

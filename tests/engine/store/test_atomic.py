@@ -1,8 +1,10 @@
+import contextlib
 import errno
 import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -78,6 +80,41 @@ def test_a_taken_name_is_refused_without_hard_links_too(tmp_path, monkeypatch):
     with pytest.raises(FileExistsError):
         write_bytes(path, b"second", replace=False)
     assert path.read_bytes() == b"first"
+
+
+def test_of_two_writers_without_hard_links_one_gets_the_name(tmp_path, monkeypatch):
+    """Each looks whether the name is taken, and then waits for the other to have looked as well."""
+
+    def no_links(*_args):
+        raise OSError(errno.EPERM, "no links here")
+
+    path = tmp_path / "shard-00000.h5"
+    both = threading.Barrier(2, timeout=2)
+    real = Path.exists
+
+    def exists(self, **options):
+        found = real(self, **options)
+        if self == path:
+            with contextlib.suppress(threading.BrokenBarrierError):
+                both.wait()
+        return found
+
+    monkeypatch.setattr(os, "link", no_links)
+    monkeypatch.setattr(Path, "exists", exists)
+    won = []
+
+    def write(number):
+        with contextlib.suppress(FileExistsError):
+            write_bytes(path, b"%d" % number, replace=False)
+            won.append(number)
+
+    writers = [threading.Thread(target=write, args=(number,)) for number in range(2)]
+    for writer in writers:
+        writer.start()
+    for writer in writers:
+        writer.join()
+    assert len(won) == 1
+    assert path.read_bytes() == b"%d" % won[0]
 
 
 def test_names_as_long_as_the_file_system_allows(tmp_path):

@@ -376,6 +376,13 @@ def test_an_output_that_cannot_be_written_keeps_the_maps_and_says_why(tmp_path):
     assert_same_map(open_store(tmp_path).get("a.jpg", FACTS), features)
 
 
+def test_an_open_shard_keeps_little_of_what_was_read(tmp_path):
+    """The library would keep up to 32 MB of each, and the store has several open."""
+    hdf5.write_hdf5(tmp_path / "shard.h5", hdf5.build_hdf5(lambda file: file.create_group("image")))
+    with hdf5.open_hdf5(tmp_path / "shard.h5") as file:
+        assert file.id.get_mdc_config().max_size <= 1 << 19
+
+
 def test_what_reads_back_differently_gets_no_name(tmp_path, monkeypatch):
     counter = itertools.count()
     monkeypatch.setattr(hdf5.zlib, "crc32", lambda *_: next(counter))
