@@ -5,6 +5,7 @@
 #   make test TORCH_INDEX=https://download.pytorch.org/whl/cpu
 #                                   the CPU build of torch, where PyPI's is the larger CUDA build (Linux x86-64)
 #   make test PYTEST_ARGS='-m "not slow"'   only the quick tests
+#   make test TEST_PROCESSES=0      all tests in one process, as a debugger needs it
 #   make demo DEMO_ARGS='--images photos'   options of `engine demo`
 
 # The first of these that is 3.11 to 3.13; `python3`, and its message, when none is.
@@ -15,6 +16,8 @@ PYTHON := $(shell for python in python3 python3.13 python3.12 python3.11; do \
 endif
 TORCH_INDEX ?=
 PYTEST_ARGS ?=
+# More take much memory: each may export a backbone of some gigabytes. The tests of a file stay together.
+TEST_PROCESSES ?= 2
 DEMO_ARGS ?=
 
 # Others' programs that tests compare with; elsewhere not all of them come as wheels, and those tests are skipped.
@@ -40,7 +43,7 @@ demo: .venv/installed ## match made-up aerial photographs with the bundled backb
 	$(DEMO_PYTHON) -m engine demo $(DEMO_ARGS)
 
 test: lint ## everything that must hold: format, lint, types, tests
-	$(TEST_PYTHON) -m pytest $(PYTEST_ARGS)
+	$(TEST_PYTHON) -m pytest -n $(TEST_PROCESSES) --dist loadfile --no-loadscope-reorder $(PYTEST_ARGS)
 
 lint: .venv-test/installed ## format, lint and types only
 	$(TEST_PYTHON) -m ruff format --check .
