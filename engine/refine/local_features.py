@@ -16,7 +16,9 @@ from engine.coordinates import rescale_matrix
 from engine.refine.photograph import Matrix, Photograph, Pixels
 
 _LONGER_PX = 900
-_KEYPOINTS = 1500
+_KEYPOINTS = 2000
+"""Half of them the strongest, half the largest of the others: what a coarser photograph of the same place still shows.
+Together they find as many pairs as all keypoints do."""
 _RATIO = 0.8
 _THRESHOLD_PX = 3.0
 MIN_INLIERS = 12
@@ -45,14 +47,24 @@ def find_keypoints(pixels: Pixels) -> Keypoints:
     size = (max(16, round(photograph.size[0] / shrink)), max(16, round(photograph.size[1] / shrink)))
     to_photograph = rescale_matrix(size, photograph.size)
     grey = cv2.cvtColor(photograph.sample(to_photograph, size), cv2.COLOR_RGB2GRAY)
-    sift = cv2.SIFT_create(nfeatures=_KEYPOINTS, enable_precise_upscale=True)  # type: ignore[attr-defined]
+    sift = cv2.SIFT_create(enable_precise_upscale=True)  # type: ignore[attr-defined]
     keypoints, words = sift.detectAndCompute(grey, None)
     if words is None:
         return Keypoints(np.empty((0, 2)), np.empty((0, 128), np.float32), shrink)
-    points = np.array([keypoint.pt for keypoint in keypoints], np.float64).reshape(-1, 2)
+    kept = _chosen(np.array([point.response for point in keypoints]), np.array([point.size for point in keypoints]))
+    points = np.array([keypoints[index].pt for index in kept], np.float64).reshape(-1, 2)
+    words = words[kept]
     scale, shift = to_photograph[[0, 1], [0, 1]], to_photograph[:2, 2]
     total = np.maximum(words.sum(axis=1, keepdims=True), 1e-9)
     return Keypoints(points * scale + shift, np.sqrt(words / total).astype(np.float32), shrink)
+
+
+def _chosen(strength: NDArray[np.float64], size: NDArray[np.float64]) -> NDArray[np.intp]:
+    """Rows of the keypoints kept."""
+    by_strength = np.argsort(-strength, kind="stable")
+    strongest, others = by_strength[: _KEYPOINTS // 2], by_strength[_KEYPOINTS // 2 :]
+    largest = others[np.argsort(-size[others], kind="stable")][: _KEYPOINTS // 2]
+    return np.concatenate([strongest, largest])
 
 
 def keypoint_map(a: Keypoints, b: Keypoints) -> Matrix | None:

@@ -6,7 +6,7 @@ proposed to start from, the first structure step decides: of pictures that show 
 """
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -31,6 +31,8 @@ POINTS_KEPT = 1000
 SAME_PLACE_SHARE = 0.35
 """A structure step counts where so many of its matches agree. Between pictures of different places, a fifth to a third
 do: as many as fit some homography by chance, in windows that are a few times larger than the threshold."""
+CLEAR_SHARE = 0.5
+"""Where so many agree, no other start is tried; between different places so many never did."""
 _SLACK = 0.002
 """Alignments nearer than this are the same."""
 _WORTH_REPEATING = 0.004
@@ -83,7 +85,7 @@ def refine(
 
     Args:
         a, b: [H, W, 3] uint8 RGB.
-        starts: where to begin, likeliest first; the next one is asked for only where one proves to be wrong.
+        starts: where to begin, likeliest first; the next one is asked for only where one is not clearly right.
         estimate: robust estimation of the map between two pictures.
         tokens: encodes a picture of the frame.
         steps: what to try on frames of the overlap (see `attempts`): a dense step, then ones of structure, the first
@@ -101,7 +103,12 @@ def refine(
     if not steps:
         return run.outcome()
     dense, first, *later = steps
-    if any(run.proven(start, dense, first) for start in starts):
+    agreed = 0.0
+    for start in starts:
+        agreed = max(agreed, run.begin(start, dense, first))
+        if agreed >= CLEAR_SHARE:
+            break
+    if agreed:
         run.sharpen(later)
     return run.outcome()
 
@@ -137,9 +144,14 @@ class _Run:
         sigma = _sigma(model, found, inliers)
         self._judge("softargmax", found, inliers, model, sigma, COARSE_PX)
 
-    def proven(self, start: Start, dense: Attempt, structure: Attempt) -> bool:
-        """Whether structure speaks for a start; its map, made better, is then the best one, else the one before is."""
-        before = self._best, self._scores, self._peaks, self._kept
+    def begin(self, start: Start, dense: Attempt, structure: Attempt) -> float:
+        """Tries a start.
+
+        Returns:
+            The share of the structure's blocks that agree, where that makes its map the best one so far; else 0, and
+            the map before stays.
+        """
+        before, steps = (self._best, self._scores, self._peaks, self._kept, self._from), len(self._steps)
         old = self._score(COARSE_PX)
         self._from = f"_from_{start.name}" if start.name else ""
         if start.name:
@@ -148,10 +160,11 @@ class _Run:
         if self.frame_step(structure) is not None:
             new = self._score(COARSE_PX)
             if not start.name or old is None or (new is not None and new >= old - _SLACK):
-                return True
+                return self._steps[-1].inliers / self._steps[-1].matches
         if start.name:
-            self._best, self._scores, self._peaks, self._kept = before
-        return False
+            self._best, self._scores, self._peaks, self._kept, self._from = before
+            self._steps[steps:] = [replace(step, accepted=False) for step in self._steps[steps:]]
+        return 0.0
 
     def sharpen(self, steps: Sequence[Attempt]) -> None:
         """Structure at rising resolution, then tiles of what is larger."""

@@ -117,10 +117,13 @@ def _alignment(refined: Refinement) -> float:
 
 
 def _structure(refined: Refinement) -> float:
-    for step in refined.steps:
-        if step.accepted and step.name.startswith("structure"):
-            return step.inliers / step.matches
-    return 0.0
+    """Of the start that was taken last."""
+    taken = [step for step in refined.steps if step.accepted and step.name.startswith("structure")]
+    starts = [step.name.partition("_from_")[2] for step in taken]
+    if not taken:
+        return 0.0
+    first = taken[starts.index(starts[-1])]
+    return first.inliers / first.matches
 
 
 def _by_structure(result: PairResult) -> PairResult:

@@ -200,7 +200,29 @@ def test_starts_that_structure_does_not_confirm_change_nothing(
     matrix, report = refine(a, b, starts, estimate, encoder.tokens, attempts(320, 16), 16, verified=verified)
     assert matrix is verified
     assert [step.name for step in report.steps if step.name.startswith("structure_480")] == []
+    assert not any(step.accepted for step in report.steps)
     assert len(report.points_a_px) == 0
+
+
+def test_a_start_on_which_few_blocks_agree_does_not_keep_a_better_one_from_being_tried(
+    encoder: PhotographEncoder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Chance can bring more than a third of the blocks to agree on a wrong map."""
+    a, b = pair_of_photographs()
+    judged = []
+
+    def by_chance(a_px: np.ndarray, b_px: np.ndarray, threshold_px: float) -> tuple[np.ndarray | None, np.ndarray]:
+        matrix, inliers = estimate(a_px, b_px, threshold_px)
+        judged.append(len(a_px))
+        if len(judged) <= 2:  # the dense and the structure step of the first start
+            return np.eye(3), np.arange(len(a_px)) < 0.4 * len(a_px)
+        return matrix, inliers
+
+    starts = [Start("", FAR), Start("keypoints", wrong_by(6.0))]
+    matrix, report = refine(a, b, starts, by_chance, encoder.tokens, attempts(320, 16), 16, verified=FAR)
+    assert matrix is not None
+    assert corner_error_px(matrix) < 0.34
+    assert any(step.accepted and step.name.endswith("_from_keypoints") for step in report.steps)
 
 
 def test_alignment_is_best_at_the_truth() -> None:

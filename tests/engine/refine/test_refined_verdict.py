@@ -1,5 +1,6 @@
 """Where structure takes over from too few patches, the verdict rests on the refined matches."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -7,6 +8,7 @@ import pytest
 
 from engine.hooks import ModelKind
 from engine.results import ImageRef, PairResult, Refinement, RefinementStep, Verification
+from engine.verdict.evidence import gather
 from engine.verdict.judge import verdict_of
 
 SIZE = (800, 600)
@@ -43,3 +45,16 @@ def test_accepted_structure_speaks_for_one_place(accepted: bool) -> None:
     assert verdict is not None
     assert verdict.same_place == accepted
     assert ("too_few" in verdict.flags) != accepted
+
+
+def test_the_structure_that_counts_is_that_of_the_start_taken_last() -> None:
+    steps = (
+        RefinementStep("structure_288px", 100, 36, 0.4, 0.1, True),
+        RefinementStep("structure_288px_from_keypoints", 100, 90, 0.4, 0.7, True),
+        RefinementStep("structure_480px_from_keypoints", 200, 120, 0.4, 0.7, True),
+    )
+    pair = refined_pair(True)
+    assert pair.refinement is not None
+    evidence = gather(replace(pair, refinement=replace(pair.refinement, steps=steps)))
+    assert evidence is not None
+    assert evidence.structure == 0.9
