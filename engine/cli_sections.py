@@ -68,6 +68,7 @@ SECTIONS: dict[str, tuple[str, ...]] = {
         "both_directions",
         "keypoints_only",
         "cameras",
+        "matches",
         "overwrite",
         "details",
         "heat_pairs",
