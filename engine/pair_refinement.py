@@ -32,8 +32,8 @@ REFINEMENTS = (NO_REFINEMENT, SOFT_ARGMAX, DENSE)
 SOFT_INLIERS = 8
 """The soft arg-max alone takes pairs of so many inliers: twice what determines a homography."""
 SUPPORTED = 0.55
-"""A map that so many of the overlap's tokens support is worth refining: right ones reach 0.6 to 1, 1 wrong one in 20
-reaches 0.55 (on the pairs that the verdict is calibrated on)."""
+"""A map that so many of the overlap's tokens support is worth refining. Right ones mostly exceed it and wrong ones seldom
+reach it; those that do cost a step of structure, which turns them down."""
 
 Matrix = NDArray[np.float64]
 

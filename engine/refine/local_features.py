@@ -17,12 +17,11 @@ from engine.refine.photograph import Matrix, Photograph, Pixels
 
 _LONGER_PX = 900
 _KEYPOINTS = 2000
-"""Half of them the strongest, half the largest of the others: what a coarser photograph of the same place still shows.
-Together they find as many pairs as all keypoints do."""
+"""Half of them the strongest, half the largest of the others, which a coarser photograph of the place still shows."""
 _RATIO = 0.8
 _THRESHOLD_PX = 3.0
 MIN_INLIERS = 12
-"""Between photographs of different places, 1 pair in 50 reaches so many by chance."""
+"""Photographs of different places seldom reach so many by chance; structure turns down those that do."""
 
 
 @dataclass(frozen=True, eq=False)

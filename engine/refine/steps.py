@@ -32,7 +32,7 @@ SAME_PLACE_SHARE = 0.35
 """A structure step counts where so many of its matches agree. Between pictures of different places, a fifth to a third
 do: as many as fit some homography by chance, in windows that are a few times larger than the threshold."""
 CLEAR_SHARE = 0.5
-"""Where so many agree, no other start is tried; between different places so many never did."""
+"""Where so many agree, no other start is tried."""
 _SLACK = 0.002
 """Alignments nearer than this are the same."""
 _WORTH_REPEATING = 0.004
@@ -153,15 +153,17 @@ class _Run:
         """
         before, steps = (self._best, self._scores, self._peaks, self._kept, self._from), len(self._steps)
         old = self._score(COARSE_PX)
+        # The filter's map goes on from what the soft arg-max made of it, unless another start has taken its place.
+        anew = bool(start.name or self._from)
         self._from = f"_from_{start.name}" if start.name else ""
-        if start.name:
+        if anew:
             self._begin(start.matrix)
         self.frame_step(dense)
         if self.frame_step(structure) is not None:
             new = self._score(COARSE_PX)
-            if not start.name or old is None or (new is not None and new >= old - _SLACK):
+            if not anew or old is None or (new is not None and new >= old - _SLACK):
                 return self._steps[-1].inliers / self._steps[-1].matches
-        if start.name:
+        if anew:
             self._best, self._scores, self._peaks, self._kept, self._from = before
             self._steps[steps:] = [replace(step, accepted=False) for step in self._steps[steps:]]
         return 0.0

@@ -204,8 +204,9 @@ def test_starts_that_structure_does_not_confirm_change_nothing(
     assert len(report.points_a_px) == 0
 
 
+@pytest.mark.parametrize("names", [("", "keypoints"), ("patches_0", "keypoints"), ("patches_0", "")])
 def test_a_start_on_which_few_blocks_agree_does_not_keep_a_better_one_from_being_tried(
-    encoder: PhotographEncoder, monkeypatch: pytest.MonkeyPatch
+    encoder: PhotographEncoder, names: tuple[str, str]
 ) -> None:
     """Chance can bring more than a third of the blocks to agree on a wrong map."""
     a, b = pair_of_photographs()
@@ -218,11 +219,15 @@ def test_a_start_on_which_few_blocks_agree_does_not_keep_a_better_one_from_being
             return np.eye(3), np.arange(len(a_px)) < 0.4 * len(a_px)
         return matrix, inliers
 
-    starts = [Start("", FAR), Start("keypoints", wrong_by(6.0))]
-    matrix, report = refine(a, b, starts, by_chance, encoder.tokens, attempts(320, 16), 16, verified=FAR)
+    right = Start(names[1], wrong_by(50.0))
+    upside_down = np.array([[-1.0, 0, 700], [0, -1, 600], [0, 0, 1]])
+    verified = right.matrix if right.name == "" else upside_down
+    starts = [Start(names[0], upside_down), right]
+    matrix, report = refine(a, b, starts, by_chance, encoder.tokens, attempts(320, 16), 16, verified=verified)
     assert matrix is not None
     assert corner_error_px(matrix) < 0.34
-    assert any(step.accepted and step.name.endswith("_from_keypoints") for step in report.steps)
+    ending = f"_from_{right.name}" if right.name else "px"
+    assert any(step.accepted and step.name.endswith(ending) for step in report.steps)
 
 
 def test_alignment_is_best_at_the_truth() -> None:
