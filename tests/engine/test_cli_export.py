@@ -83,9 +83,9 @@ def test_a_missing_graph_is_exported_first(match, roots: Path, checkpoint: Path,
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("alias", "tokens"), [("vits16+", 20), ("cxTiny", 4), ("vitb16", 20)])
+@pytest.mark.parametrize(("alias", "tokens"), [("vits16+", 20), ("cxTiny", 4), ("vitb16", 20), ("vitl16", 20)])
 def test_real_exports_of_every_kind_are_matched(match, tmp_path: Path, monkeypatch, alias: str, tokens: int) -> None:
-    """SwiGLU, a stride of 32, and a larger one: 384 x 320 pixels become 80 x 64, or 64 x 64."""
+    """SwiGLU, a stride of 32, and larger ones: 384 x 320 pixels become 80 x 64, or 64 x 64."""
     checkpoint = write_random_checkpoint(backbone(alias), tmp_path / "w")
     monkeypatch.setenv("WEIGHTS_ROOT", str(checkpoint.parent))
     monkeypatch.delenv("GRAPH_ROOT")

@@ -78,9 +78,10 @@ def test_the_graph_equals_eager_at_shapes_not_used_for_the_export(name: str, tmp
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("alias", ["vitb16", "vitl16", "vith16+", "cxSmall", "cxBase", "cxLarge"])
+@pytest.mark.parametrize(
+    "alias", ["vitb16", "vitl16", "vitl16+", "vith16+", "vitl16sat", "cxSmall", "cxBase", "cxLarge"]
+)
 def test_full_size_backbones_export_and_verify(alias: str, tmp_path: Path) -> None:
-    """Those that differ from one of these by their number or width of blocks alone are tried in `NETWORKS`."""
     backbone = BACKBONES[alias]
     report = export_backbone(backbone, write_random_checkpoint(backbone, tmp_path / "weights"), tmp_path)
     assert report.largest_difference <= 1e-4

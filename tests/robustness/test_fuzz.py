@@ -235,7 +235,7 @@ def test_senseless_command_lines(command: str, rest: list[str], finished: Workpl
 
 
 @pytest.mark.slow
-@settings(quietly, max_examples=2000)
+@settings(quietly, max_examples=3000)
 @given(command=COMMANDS, rest=st.lists(ARGUMENT, max_size=8))
 def test_thousands_of_senseless_command_lines(command: str, rest: list[str], finished: Workplace) -> None:
     run_senseless(command, rest, finished)
