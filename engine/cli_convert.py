@@ -44,8 +44,8 @@ class ConvertOptions:
         "--matches",
         type=str,
         choices=MATCHES,
-        help="patches: the same keypoints in all pairs of a photograph, good for tracks; refined: where --refine dense "
-        "found matches to a fraction of a pixel, those, with keypoints of their own in each pair",
+        help="patches: the same keypoints in all pairs of a photograph, good for tracks; refined: the matches that "
+        "--refine ended with, where a pair has any, with keypoints of their own in each pair",
     )
     overwrite: bool = option(False, "--overwrite", help="replace files of an earlier conversion")
 
