@@ -42,7 +42,9 @@ class PairMatcher:
         self._match = made(procedure.matcher, procedure.matcher.factory)
         self._plan = procedure.search
         settings = procedure.settings
-        self._refine = Refiner(settings.refine, settings.image_size, procedure.filter, procedure.filter_options)
+        self._refine = Refiner(
+            settings.refine, settings.image_size, procedure.filter, procedure.filter_options, settings.min_inliers
+        )
         self.job = VerifyJob(procedure.filter, procedure.filter_options, settings.reproj_unit, settings.min_inliers)
 
     def __call__(self, pair: Pair, source: Source) -> PairResult:

@@ -32,20 +32,28 @@ REFINEMENTS = (NO_REFINEMENT, SOFT_ARGMAX, DENSE)
 SOFT_INLIERS = 8
 """The soft arg-max alone takes pairs of so many inliers: twice what determines a homography."""
 SUPPORTED = 0.55
-"""A map that so many of the overlap's tokens support is worth refining. Right ones mostly exceed it and wrong ones seldom
-reach it; those that do cost a step of structure, which turns them down."""
+"""A map that so many of the overlap's tokens support is worth refining. Right ones mostly exceed it, wrong ones seldom
+do; those cost a step of structure, which turns them down."""
 
 Matrix = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
 class Refiner:
-    """Refines results, `wanted` being one of `REFINEMENTS`, with the filter that verified them."""
+    """Refines results with the filter that verified them.
+
+    Attributes:
+        wanted: one of `REFINEMENTS`.
+        image_size: shorter side of the encoded image in pixels.
+        min_inliers: pairs of fewer matches are left alone, and a refined map counts only with so many inliers among the
+            patches or so many refined matches.
+    """
 
     wanted: str
     image_size: int
     filter: FilterRecord
     filter_options: Any
+    min_inliers: int = 0
 
     def __call__(self, result: PairResult, pair: Pair, source: Source, candidates: Sequence[Candidate]) -> PairResult:
         """The result with its point map refined, where that is asked for and worth it; judged in any case.
@@ -60,6 +68,8 @@ class Refiner:
         """
         judged, found = with_verdict(result), result.verification
         if self.wanted == NO_REFINEMENT or found.kind is not ModelKind.POINT_MAP:
+            return judged
+        if max(len(seen.matches) for seen in candidates) < self.min_inliers:
             return judged
         began = time.perf_counter()
         stride = stride_of(candidates[0].a)
@@ -85,6 +95,8 @@ class Refiner:
         )
         if matrix is not None:
             result = _supporting(result, candidates, matrix)
+            if max(result.verification.inlier_count, len(refinement.points_a_px)) < self.min_inliers:
+                return _timed(judged, began)
         return _timed(with_verdict(replace(result, refinement=refinement)), began)
 
     def _starts(

@@ -90,17 +90,19 @@ def constellation() -> tuple[Keypoints, Keypoints]:
 def refined(monkeypatch: pytest.MonkeyPatch) -> Any:
     """Refines, and returns the names of the starts with the result; every start that is offered is asked for."""
 
-    def run(wanted: str, seen: PairResult, found: Candidate, source: FakeSource) -> tuple[list[str] | None, PairResult]:
+    def run(
+        wanted: str, seen: PairResult, found: Candidate, source: FakeSource, least: int = 0, refined_matches: int = 0
+    ) -> tuple[list[str] | None, PairResult]:
         taken: list[list[Start]] = []
 
         def record(_a: Any, _b: Any, starts: Iterable[Start], *_: Any, **named: Any) -> Any:
             taken.append(list(starts))
-            nothing = np.empty((0, 2))
-            return named["verified"], Refinement((), None, nothing, nothing)
+            kept = np.full((refined_matches, 2), 100.0)
+            return taken[0][0].matrix if taken[0] else named["verified"], Refinement((), None, kept, kept)
 
         monkeypatch.setattr(pair_refinement, "refine", record)
         pair = Pair(*file_entries([Path("1.jpg"), Path("2.jpg")]))
-        refiner = Refiner(wanted, 320, RECORD, RECORD.options())
+        refiner = Refiner(wanted, 320, RECORD, RECORD.options(), least)
         after = refiner(seen, pair, source, [found])
         return ([start.name for start in taken[0]] if taken else None), after
 
@@ -147,3 +149,14 @@ def test_what_has_no_map_of_points_or_is_not_asked_for_is_only_judged(refined: A
     assert refined(SOFT_ARGMAX, result(found, None), found, source)[0] is None
     assert source.asked == []
     assert refined(SOFT_ARGMAX, result(found, RIGHT), found, source)[0] == []
+
+
+def test_geometries_of_fewer_inliers_than_asked_for_do_not_count(refined: Any) -> None:
+    found, source = candidate(same=False), FakeSource(constellation())
+    starts, after = refined(DENSE, result(found, None), found, source, least=len(found.matches) + 1)
+    assert starts is None, "too few matches to reach so many"
+    starts, after = refined(DENSE, result(found, None), found, source, least=50, refined_matches=49)
+    assert starts == ["keypoints"]
+    assert after.verification.matrix is None
+    starts, after = refined(DENSE, result(found, None), found, source, least=50, refined_matches=50)
+    np.testing.assert_allclose(after.verification.matrix, RIGHT, atol=0.01)
